@@ -27,7 +27,7 @@ from models.datasets import is_available
 from models.documents import merge_patch
 from models.experiments import find_datasets
 from models.follow_ups import choose_fresh_seeds
-from models.formatting import format_duration
+from models.formatting import format_count, format_duration
 from models.identifiers import OWNER_PATTERN
 from models.metrics import REPORTED
 from models.run_key import describe_point, format_point, name_axis
@@ -41,6 +41,7 @@ from models.store.experiment_runs import RunSummary, get_run_summaries
 from models.store.experiment_search import find_experiments
 from models.store.frozen_reports import find_reports
 from models.store.job_search import Cursor
+from models.store.remaining_time import get_pace
 from models.store.report_data import load_dataset_uses
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -227,10 +228,20 @@ def show_experiment_form(
     origin: Annotated[str | None, Query(alias="from", description="An experiment's id")] = None,
 ) -> Response:
     """The form for an experiment."""
+    with database.read() as session:
+        pace = get_pace(session)
+    costs = {}
+    for name in PRESETS:
+        jobs, operations, programs = forms.price_preset(name)
+        costs[name] = format_count(jobs, "job")
+        if pace:
+            duration = pace.estimate_seconds(operations, jobs=jobs, programs=programs)
+            costs[name] += f", about {format_duration(duration)}"
     return render(
         "new_experiment.html.jinja",
         tab="experiment",
         presets=PRESETS,
+        preset_costs=costs,
         families=forms.build_families(),
         submit="Start the experiment",
         rules=forms.build_experiment_rules(),

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import floor, log10
+from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from api.experiments.presets import PRESETS
+from models.cost import estimate_cost
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
 from models.experiments import ExperimentSpec
@@ -260,3 +264,17 @@ def _build_controls(
         )
         controls.append(control)
     return tuple(controls)
+
+
+@cache
+def price_preset(name: str) -> tuple[int, float, int]:
+    """How many jobs a preset has, their operations in total, and how many programs they compile."""
+    spec = PRESETS[name].spec
+    runs = [
+        spec.build_run_spec(variant, spec.run_seeds[0], point=point)
+        for variant in spec.variants
+        for point in spec.points
+    ]
+    # What a preset trains for tuning is as large as what it judges.
+    operations = fmean(estimate_cost(run).total_flops for run in runs)
+    return spec.planned_jobs, operations * spec.planned_jobs, len(runs)

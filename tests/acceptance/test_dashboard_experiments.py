@@ -1,11 +1,13 @@
 """The dashboard's forms, experiments and playground in a real browser."""
 
 import csv
+import json
 import re
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image, ImageDraw
@@ -57,6 +59,7 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
     page.goto("/new/experiment")
     page.get_by_role("textbox", name="Name", exact=True).first.fill("through the form")
     page.get_by_role("textbox", name="Seeds").fill("5-6")
+    page.locator("#base-settings > summary").click()
     page.get_by_role("textbox", name="Hidden units").fill("16")
     page.get_by_role("textbox", name="Epochs", exact=True).fill("3")
     dropout = page.locator(".variant").nth(1)
@@ -289,7 +292,9 @@ def test_a_techniques_page_shows_a_pair_of_models(page: Page, finished: str) -> 
 
 def test_a_techniques_page_starts_a_quick_experiment(page: Page, client: Regbench) -> None:
     page.goto("/learn/mixup")
-    expect(page.locator("#quick-experiment-cost")).to_contain_text("12 jobs of 5 epochs; time on one worker:")
+    expect(page.locator("#quick-experiment-cost")).to_contain_text(
+        "12 jobs of 5 epochs; time with the workers that live:"
+    )
     check_accessibility(page, "/learn/mixup")
     page.get_by_role("button", name="Run a small experiment").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
@@ -349,6 +354,8 @@ def test_the_address_contains_the_form_and_the_curl_command_submits_it(
 def test_a_changed_preset_is_sent_as_a_merge_patch(page: Page) -> None:
     page.goto("/new/experiment?preset=l1-vs-l2")
     expect(page.locator(".variant")).to_have_count(4)
+    expect(page.locator(".preset[aria-pressed=true]")).to_contain_text(re.compile(r"l1-vs-l2: \d+ jobs"))
+    page.locator("#base-settings > summary").click()
     page.get_by_label("Dataset").select_option("mnist_5k")
     page.get_by_role("textbox", name="Seeds").fill("0")
     expect(page.locator("#curl")).to_contain_text(
@@ -363,13 +370,57 @@ def test_a_form_starts_from_an_experiment_and_adds_a_stopping_rule(page: Page, f
     page.goto(f"/experiments/{finished}")
     page.get_by_role("link", name="Duplicate and edit").click()
     expect(page.locator(".variant")).to_have_count(4)
-    expect(page.get_by_role("textbox", name="Hidden units")).to_have_value("32")
+    expect(page.locator("#base-summary")).to_contain_text("mnist_5k · mlp 32 · adam 0.001 · 4 epochs")
     expect(page.locator("#cost")).to_contain_text("8, of which 8 have been trained before")
     page.get_by_role("switch", name="Add seeds automatically").check()
     expect(page.locator("#curl")).to_contain_text(
         '"stopping_rule":{"variant":"L2 0.0001","half_width":0.2,"max_jobs":40}'
     )
     expect(page.get_by_role("button", name="Start the experiment")).to_be_enabled()
+
+
+def test_a_question_is_chosen_and_made_small(page: Page) -> None:
+    page.goto("/new/experiment")
+    expect(page.locator("#cost dd").first).to_have_text("6")
+    page.get_by_role("button", name=re.compile("dropout-vs-none")).click()
+    expect(page.locator("#preset-help")).to_contain_text("Expected result: Test accuracy may be equal")
+    expect(page.locator("#variant-header span")).to_have_text(["Variant", "Dropout"])
+    expect(page.locator("#base-summary")).to_contain_text("512-512 · adam 0.001 · 10 epochs")
+    page.get_by_role("button", name="Small: mnist_5k, 5 epochs, 6 seeds").click()
+    expect(page.locator("#base-summary")).to_have_text("mnist_5k · mlp 128 · adam 0.001 · 5 epochs")
+    expect(page.locator("#cost dd").first).to_have_text("12")
+    for viewport in ({"width": DESK, "height": 700}, {"width": PHONE, "height": 700}):
+        page.set_viewport_size(viewport)
+        expect(page.get_by_role("button", name="Start the experiment")).to_be_in_viewport()
+    page.get_by_role("button", name="Full size").click()
+    expect(page.locator("#base-summary")).to_contain_text("512-512 · adam 0.001 · 10 epochs")
+    expect(page.get_by_role("textbox", name="Seeds")).to_have_value("0")
+
+
+def test_a_duplicated_experiment_keeps_what_the_form_has_no_control_for(page: Page) -> None:
+    tuned = {"parameters": {"/regularization/l2/factor": {"low": 1e-5, "high": 1e-2, "scale": "log"}}}
+    document = {
+        "name": "all of it",
+        "base": {"dataset": {"name": "mnist_5k"}, "labels": {"course": "ml1"}},
+        "variants": [
+            {"name": "none"},
+            {"name": "l2", "changes": {"regularization": {"l2": {}}}, "tune": tuned},
+        ],
+        "seeds": [0, 1],
+        "parts": 2,
+        "tune": {"parameters": {}, "trials": 3},
+        "axes": [{"field": "/training/shuffle", "values": [None, True]}],
+    }
+    page.route("**/v1/experiments/exp_1", lambda route: route.fulfill(json={"spec": document}))
+    page.goto("/new/experiment?from=exp_1")
+    expect(page.locator(".variant")).to_have_count(2)
+    wait_until(page, "new URLSearchParams(location.search).has('spec')")
+    spec = json.loads(parse_qs(urlsplit(page.url).query)["spec"][0])
+    assert [variant.get("tune") for variant in spec["variants"]] == [None, tuned]
+    assert {name: spec.get(name) for name in ("parts", "tune", "axes")} == {
+        name: document[name] for name in ("parts", "tune", "axes")
+    }
+    assert spec["base"]["labels"] == {"course": "ml1"}
 
 
 def test_axes_are_chosen_in_the_form(page: Page) -> None:

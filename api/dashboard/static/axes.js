@@ -20,6 +20,9 @@ function parseValue(text, { kind, empty }) {
 const parseNumber = (text) => (text !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
 function readValues(row) {
+  // Values that text cannot express, such as null of a field without a name for it, are kept until they are edited.
+  const { opened } = row;
+  if (opened && opened.field === getSelect(row).value && opened.text === getInput(row).value) return opened.values;
   const { dataset } = getSelect(row).selectedOptions[0];
   return getInput(row).value.split(",").map((text) => text.trim()).filter(Boolean).map((text) => parseValue(text, dataset));
 }
@@ -45,6 +48,7 @@ function addAxis({ field, values } = {}) {
   const used = readAxes().map((axis) => axis.field);
   select.value = field ?? [...select.options].find((option) => !used.includes(option.value)).value;
   getInput(row).value = values?.map((value) => (Number.isInteger(value) ? value : formatAxisValue(field, value))).join(", ") ?? select.selectedOptions[0].dataset.suggestion;
+  if (values) row.opened = { field, values, text: getInput(row).value };
   list.append(row);
   return row;
 }

@@ -4,7 +4,7 @@ import { requestJson } from "./api.js";
 import { fillAxes, listenToAxes, readAxes, updateAxes } from "./axes.js";
 import { createMergePatch, equal, fillFields, findTarget, getAt, getDefault, getValue, isObject, onChange, readFields,
   overlay, pickUncontrolled, setAt, setValue, updateVisibility } from "./controls.js";
-import { formatCount } from "./elements.js";
+import { formatCount, h } from "./elements.js";
 import { readSeeds, writeSeeds } from "./seeds.js";
 import { bytes, compact, count, seconds, Submission } from "./submission.js";
 
@@ -21,9 +21,11 @@ const BLANK = {
 
 let variantCount = 0;
 
-function addVariant({ name = "", changes = {} } = {}, { isBaseline = false, before = null } = {}) {
+// `rest`: what else a variant has, for which there is no control, such as what it tunes.
+function addVariant({ name = "", changes = {}, ...rest } = {}, { isBaseline = false, before = null } = {}) {
   const card = element("variant").content.firstElementChild.cloneNode(true);
   card.dataset.index = ++variantCount;
+  card.preserved = rest;
   const nameInput = card.querySelector(".variant-name");
   nameInput.value = name;
   card.querySelector(".baseline").checked = isBaseline;
@@ -93,7 +95,7 @@ function readVariant(card) {
       errorLine.textContent = `Not valid JSON: ${error.message}`;
     }
   }
-  return { name: card.querySelector(".variant-name").value, changes };
+  return { ...card.preserved, name: card.querySelector(".variant-name").value, changes };
 }
 
 // ---- the whole document
@@ -154,15 +156,17 @@ function applyMergePatch(target, patch) {
 
 function startFrom(name, overrides = {}) {
   const selected = presets.find((item) => item.name === name);
-  element("preset").value = selected ? name : "";
-  const option = element("preset").selectedOptions[0];
+  const cards = [...element("presets").querySelectorAll(".preset")];
+  const card = cards.find(({ dataset }) => dataset.preset === (selected ? name : ""));
+  for (const item of cards) item.setAttribute("aria-pressed", String(item === card));
+  const box = card.closest("details");
+  if (box) box.open = true;
+  showSize("full");
   openDocument(selected ? selected.document : BLANK);
   preset = selected ? { name, document: readDocument() } : null;
   if (Object.keys(overrides).length) openDocument(applyMergePatch(selected ? selected.document : {}, overrides));
   const replacement = overrides.base?.dataset?.name ? "" : replaceMissingDataset();
-  element("preset-help").textContent = selected
-    ? `${option.dataset.title}. Expected result: ${option.dataset.expect}${replacement}`
-    : "A preset fills the form; everything can be changed afterwards.";
+  element("preset-help").textContent = selected ? `Expected result: ${card.dataset.expect}${replacement}` : replacement;
 }
 
 // Replaces a dataset that would have to be downloaded first.
@@ -175,6 +179,55 @@ function replaceMissingDataset() {
   return ` ${requested} is not on this machine; ${available[0]} is selected instead.`;
 }
 
+// ---- the size: small makes any question one of seconds, full restores what it changed
+
+const SMALL = { "/dataset/name": "mnist_5k", "/dataset/train_samples": null, "/training/epochs": 5, "/model/hidden_units": [128] };
+const SMALL_SEEDS = "0-5";
+let full = null;
+
+const findFields = (pointer) => [...base.querySelectorAll(`.field[data-pointer="${pointer}"]`)];
+
+function showSize(size) {
+  if (size === "full") full = null;
+  for (const button of document.querySelectorAll(".size button")) button.setAttribute("aria-pressed", String(button.dataset.size === size));
+}
+
+function setSize(size) {
+  const values = size === "small" ? SMALL : full.values;
+  const seedsInput = element("seeds");
+  const before = { seeds: seedsInput.value, values: Object.fromEntries(Object.keys(SMALL).map((pointer) => [pointer, getValue(findFields(pointer)[0])])) };
+  seedsInput.value = size === "small" ? SMALL_SEEDS : full.seeds;
+  for (const [pointer, value] of Object.entries(values)) for (const field of findFields(pointer)) setValue(field, value);
+  showSize(size);
+  if (size === "small") full = before;
+  updateVisibility(form);
+  update();
+}
+
+// ---- what is folded, and the table of variants
+
+function describeBase() {
+  const get = (pointer) => getValue(findFields(pointer).find((field) => !field.closest("[hidden]")) ?? findFields(pointer)[0]);
+  const [samples, layers] = [get("/dataset/train_samples"), get("/model/hidden_units")];
+  const techniques = [...base.querySelectorAll("[data-technique]")].filter((item) => item.querySelector(".switch").checked).map(({ dataset }) => dataset.technique.replaceAll("_", " "));
+  element("base-summary").textContent = [
+    samples === null ? get("/dataset/name") : `${samples} examples of ${get("/dataset/name")}`,
+    `${get("/model/family")} ${layers.join("-") || "without hidden layers"}`,
+    `${get("/training/optimizer/name")} ${get("/training/optimizer/learning_rate")}`,
+    formatCount(get("/training/epochs"), "epoch"), ...techniques,
+  ].join(" · ");
+}
+
+// A column for each technique that a variant has, in the order in which they appear.
+function alignVariants() {
+  const chosen = [...variants.querySelectorAll("[data-technique]")];
+  const names = [...new Set(chosen.map(({ dataset }) => dataset.technique))];
+  for (const item of chosen) item.style.setProperty("--column", names.indexOf(item.dataset.technique) + 2);
+  element("variant-table").style.setProperty("--columns", Math.max(names.length, 1));
+  const titles = names.map((name) => chosen.find(({ dataset }) => dataset.technique === name).querySelector("b").textContent);
+  element("variant-header").replaceChildren(...["Variant", ...titles].map((title) => h("span", {}, title)));
+}
+
 // ---- the page
 
 const submission = new Submission({
@@ -183,8 +236,8 @@ const submission = new Submission({
   read: buildBody,
   describe: (cost) => [
     ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} have been trained before` : count(cost.jobs)],
-    ["Time on one worker", cost.to_train ? seconds(cost.estimated_seconds) : "none: all jobs have been trained before"],
-    ...(cost.max_jobs > cost.jobs ? [["At most", `${count(cost.max_jobs)} jobs${cost.max_seconds === null ? "" : `, ${seconds(cost.max_seconds)} on one worker`}`]] : []),
+    ["Time here", cost.to_train ? seconds(cost.estimated_seconds) : "none: all jobs have been trained before"],
+    ...(cost.max_jobs > cost.jobs ? [["At most", `${count(cost.max_jobs)} jobs${cost.max_seconds === null ? "" : `, ${seconds(cost.max_seconds)}`}`]] : []),
     ["Memory of the largest job", bytes(cost.memory_bytes)],
     ["Weights to train", formatWeights(Object.values(cost.parameters))],
     ...(cost.detectable ? [["Detectable difference", formatDetectable(cost.detectable)]] : []),
@@ -238,10 +291,20 @@ function update() {
   element("variant-names").replaceChildren(...[...variants.children].map((card) =>
     new Option(card.querySelector(".variant-name").value)));
   updateAxes();
+  describeBase();
+  alignVariants();
   submission.update();
 }
 
-element("preset").addEventListener("change", () => { startFrom(element("preset").value); update(); });
+element("presets").addEventListener("click", ({ target }) => {
+  const card = target.closest(".preset");
+  if (!card) return;
+  startFrom(card.dataset.preset);
+  update();
+});
+document.querySelector(".size").addEventListener("click", ({ target }) => {
+  if (target.dataset.size && target.getAttribute("aria-pressed") === "false") setSize(target.dataset.size);
+});
 element("add-variant").addEventListener("click", () => {
   addVariant().querySelector(".add-technique").focus();
   update();
@@ -278,8 +341,8 @@ variants.addEventListener("click", (event) => {
     if (wasBaseline && next) variants.querySelector(".baseline").checked = true;
     (next?.querySelector('[data-action="remove"]') ?? element("add-variant")).focus();
   } else if (action === "copy") {
-    const { name, changes } = readVariant(card);
-    addVariant({ name: `${name} (copy)`, changes }, { before: card.nextElementSibling });
+    const { name, ...others } = readVariant(card);
+    addVariant({ ...others, name: `${name} (copy)` }, { before: card.nextElementSibling });
   } else return;
   update();
 });

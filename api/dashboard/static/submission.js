@@ -90,7 +90,11 @@ export class Submission {
   show(errors, terms) {
     clearErrors(this.form);
     const cost = build("dl");
-    cost.append(...terms.flatMap(([term, text]) => [build("dt", term), build("dd", text)]));
+    cost.append(...terms.map(([term, text]) => {
+      const pair = build("div");
+      pair.append(build("dt", term), build("dd", text));
+      return pair;
+    }));
     element("cost").replaceChildren(errors.length ? build("p", "Fix the errors below to see the cost estimate.") : cost);
     element("form-errors").hidden = errors.length === 0;
     element("form-errors").replaceChildren(...errors.map((error) => this.buildErrorLine(error)));
