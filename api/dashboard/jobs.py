@@ -223,7 +223,7 @@ def compare_jobs(
     job_ids = [parse_id("job", job_id) for job_id in dict.fromkeys(job)]
     with database.read() as session:
         jobs = [job_serializers.serialize_job(row, None) for row in store.get_jobs(session, job_ids)]
-    finished = [row.id for row in jobs if row.result]
+    tested = [row.id for row in jobs if row.result and row.result.test_accuracy is not None]
     same_dataset = len({json.dumps(row.spec["dataset"], sort_keys=True) for row in jobs}) == 1
     same_images = same_dataset and len({row.result.dataset_sha256 for row in jobs if row.result}) <= 1
     return render(
@@ -234,7 +234,7 @@ def compare_jobs(
         same_dataset=same_dataset,
         same_images=same_images,
         seeds=len({row.spec["seed"] for row in jobs}),
-        report="&".join(f"job={job_id}" for job_id in finished) if len(finished) > 1 else None,
+        report="&".join(f"job={job_id}" for job_id in tested) if len(tested) > 1 else None,
     )
 
 

@@ -254,6 +254,7 @@ def find_jobs_report(job_ids: Sequence[str], database: Database, request: Reques
 
     Raises:
         NotFound: one of them is not there.
+        InvalidSpec: one of them is not measured on the test images.
     """
     base_url = str(request.base_url)
 
@@ -267,6 +268,10 @@ def find_jobs_report(job_ids: Sequence[str], database: Database, request: Reques
 
     with database.read() as session:
         jobs = get_jobs(session, job_ids)
+        untested = [job.id for job in jobs if job.purpose == Purpose.TUNE]
+        if untested:
+            detail = f"{untested[0]} is not measured on the test images; a report compares what is"
+            raise InvalidSpec([FieldError("?job", detail)])
         following = sorted(find_jobs_with_split_per_seed(session, job_ids))
         used = [DatasetSpec.model_validate(job.spec["dataset"]) for job in jobs]
         datasets = load_dataset_uses(session, jobs[0].owner, used)
