@@ -7,11 +7,12 @@ patch (RFC 7396): objects merge, null removes, and lists (variants, seeds) are r
 from api.experiments.presets.data import DATA
 from api.experiments.presets.networks import NETWORKS
 from api.experiments.presets.training import TRAINING
+from api.experiments.presets.tuned import TUNED
 from api.experiments.presets.weights import WEIGHTS
 from models.documents import Document, merge_patch
 from models.errors import FieldError, InvalidSpec
 
-PRESETS = {preset.document["name"]: preset for preset in NETWORKS + WEIGHTS + DATA + TRAINING}
+PRESETS = {preset.document["name"]: preset for preset in NETWORKS + WEIGHTS + DATA + TRAINING + TUNED}
 
 
 def resolve(document: Document) -> tuple[str | None, Document]:

@@ -9,11 +9,13 @@ from api.experiments.presets import PRESETS, resolve
 from models.cost import check_budget
 from models.documents import Document
 from models.errors import InvalidSpec
-from models.experiment_checks import find_axis_value_errors, find_variant_errors
+from models.experiment_checks import find_axis_value_errors, find_tuning_errors, find_variant_errors
 from models.experiments import ExperimentSpec
+from models.run_key import Purpose, RunKey
 from models.settings import Settings
 from models.spec import JobSpec
 from models.techniques import CATALOGUE
+from models.tuning_methods import plan_all
 from tests.unit.models.test_reference import REFERENCE, row, rows_of
 
 SMALL: Document = {"base": {"dataset": {"name": "mnist_5k"}}}
@@ -24,8 +26,14 @@ def resolved(name: str, **overrides: object) -> ExperimentSpec:
     return ExperimentSpec.model_validate(document)
 
 
+def build_judged(spec: ExperimentSpec) -> list[tuple[RunKey, JobSpec]]:
+    """The runs that are compared; of a tuned experiment with each variant's first setting."""
+    runs = plan_all(spec).build_runs()
+    return [(key, job) for key, job in runs if key.purpose == Purpose.JUDGE]
+
+
 def one_of_each_variant(spec: ExperimentSpec) -> list[JobSpec]:
-    return [job for _, job in spec.build_runs()[: len(spec.variants)]]
+    return [job for _, job in build_judged(spec)[: len(spec.variants)]]
 
 
 @pytest.mark.parametrize("overrides", [{}, SMALL], ids=["as it is", "on mnist_5k"])
@@ -34,11 +42,14 @@ def test_presets_are_valid(name: str, overrides: Document, settings: Settings) -
     spec = resolved(name, **overrides)
     assert spec.name == name
     assert find_variant_errors(spec) == []
-    runs = spec.build_runs()
+    runs = build_judged(spec)
     assert find_axis_value_errors(spec) == []
+    assert find_tuning_errors(spec) == []
     assert len(runs) == len(spec.variants) * len(spec.run_seeds) * (spec.parts or 1) * len(spec.points)
     assert len(runs) <= settings.max_experiment_jobs
-    assert {job.dataset.name for _, job in runs} == {"mnist_5k" if overrides or spec.parts else "mnist"}
+    assert {job.dataset.name for _, job in runs} == {
+        "mnist_5k" if overrides or spec.parts or name == "fair-comparison" else "mnist"
+    }
     # Equal hashes are equal weights: a variant that repeats another would be trained in vain.
     assert len({job.spec_hash for _, job in runs}) == len(runs)
     for _, job in runs:
