@@ -78,8 +78,8 @@ def download_test_predictions(
     from api.jobs.past_predictions import make_test_predictions  # noqa: PLC0415 (NumPy, which few requests need)
     from models.test_predictions import SUFFIX, TestPredictions, read_test_predictions  # noqa: PLC0415 (the same)
 
-    media_type = require_format(accept, [*_PREDICTION_TYPES.values()])
-    media_type = _PREDICTION_TYPES[format] if format else media_type
+    offered = [*_PREDICTION_TYPES.values()]
+    media_type = _PREDICTION_TYPES[format] if format else require_format(accept, offered)
     with database.read() as session:
         job = get_job(session, job_id)
         result = store.get_result(job)

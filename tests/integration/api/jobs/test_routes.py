@@ -344,8 +344,10 @@ def test_test_predictions_are_served_as_npz_and_csv_or_404_says_why_not(
     assert header == "image,label,log_probability_0,log_probability_1"
     numbers = np.float32([row.split(",")[2:] for row in rows])
     np.testing.assert_array_equal(numbers, predicted.log_probabilities)
-    assert client.get(url, params={"format": "csv"}).text.splitlines() == [header, *rows]
-    assert client.get(url, headers={"Accept": "image/png"}).status_code == 406
+    # `format` has precedence, also over what is not offered.
+    picture = {"Accept": "image/png"}
+    assert client.get(url, params={"format": "csv"}, headers=picture).text.splitlines() == [header, *rows]
+    assert client.get(url, headers=picture).status_code == 406
     old = finished_job(database, result=result_record(predictions_path="jobs/x/1/test_probabilities.npy")).id
     for path, reason in (
         (old, "has been removed; train the job again"),
