@@ -97,17 +97,13 @@ def _render_name(token: str) -> str:
     """A name with its index: `sum_k`, `w_p`, `mean_batch`; `learning_rate` and the like are words."""
     head, _, index = token.partition("_")
     name = head.rstrip("'")
-    if not index or (len(name) > 1 and head not in ("sum", "mean", "variance")):
-        return _render_word(token)
-    prime = f"<mo>{_SYMBOLS[head[-1]]}</mo>" if head.endswith("'") else ""
-    return f"<msub><mrow>{_render_word(name)}{prime}</mrow>{_render_word(index)}</msub>"
-
-
-def _render_word(word: str) -> str:
-    if word in _SYMBOLS:
-        return f"<mo>{_SYMBOLS[word]}</mo>"
-    if len(word) == 1 or word in _GREEK:
-        return f"<mi>{_GREEK.get(word, word)}</mi>"
-    if word in _FUNCTIONS:
-        return f'<mi mathvariant="normal">{word}</mi>'
-    return f"<mtext>{word.replace('_', ' ')}</mtext>"
+    if index and (len(name) == 1 or head in ("sum", "mean", "variance")):
+        prime = f"<mo>{_SYMBOLS[head[-1]]}</mo>" if head.endswith("'") else ""
+        return f"<msub><mrow>{_render_name(name)}{prime}</mrow>{_render_name(index)}</msub>"
+    if token in _SYMBOLS:
+        return f"<mo>{_SYMBOLS[token]}</mo>"
+    if len(token) == 1 or token in _GREEK:
+        return f"<mi>{_GREEK.get(token, token)}</mi>"
+    if token in _FUNCTIONS:
+        return f'<mi mathvariant="normal">{token}</mi>'
+    return f"<mtext>{token.replace('_', ' ')}</mtext>"

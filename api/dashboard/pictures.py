@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
 
 from markupsafe import Markup
 
@@ -18,21 +19,7 @@ def _normal(mean: float, sd: float) -> Curve:
     return lambda x: math.exp(-(((x - mean) / sd) ** 2) / 2) / sd
 
 
-def _average(decay: float) -> list[float]:
-    averages = [_JAGGED[0]]
-    for value in _JAGGED[1:]:
-        averages.append(decay * averages[-1] + (1 - decay) * value)
-    return averages
-
-
-def _entropy(p: float) -> float:
-    return -sum(share * math.log(share) for share in (p, 1 - p) if share > 0)
-
-
-def _soften(w: float) -> float:
-    return math.copysign(max(abs(w) - 0.4, 0.0), w)
-
-
+_AVERAGED = tuple(accumulate(_JAGGED, lambda average, value: 0.85 * average + 0.15 * value))
 _LAST = len(_JAGGED) - 1
 # What the picture shows, from and to where, and curves: the plain case first where there are two.
 _CURVES: dict[str, tuple[str, float, float, tuple[Curve, ...]]] = {
@@ -56,7 +43,7 @@ _CURVES: dict[str, tuple[str, float, float, tuple[Curve, ...]]] = {
         "A weight before and after the step: a small one becomes 0",
         -1,
         1,
-        (lambda w: w, _soften),
+        (lambda w: w, lambda w: math.copysign(max(abs(w) - 0.4, 0.0), w)),
     ),
     "group_l1": (
         "A pixel's norm before and after the step: small ones become zero",
@@ -78,7 +65,12 @@ _CURVES: dict[str, tuple[str, float, float, tuple[Curve, ...]]] = {
         (_normal(3, 1.4), _normal(0, 1)),
     ),
     "layer_normalization": ("One example's units, before and after", -4, 6, (_normal(2, 2), _normal(0, 1))),
-    "confidence_penalty": ("Entropy of an answer by its probability p, of two classes", 0, 1, (_entropy,)),
+    "confidence_penalty": (
+        "Entropy of an answer by its probability p, of two classes",
+        0,
+        1,
+        (lambda p: -sum(share * math.log(share) for share in (p, 1 - p) if share > 0),),
+    ),
     "gradient_clipping": ("A gradient's norm before and after", 0, 2, (lambda n: n, lambda n: min(n, 1.0))),
     "learning_rate_schedule": (
         "Learning rate by epoch, constant and cosine",
@@ -90,7 +82,7 @@ _CURVES: dict[str, tuple[str, float, float, tuple[Curve, ...]]] = {
         "A weight by step, and its moving average",
         0,
         _LAST,
-        (lambda t: _JAGGED[round(t)], lambda t: _average(0.85)[round(t)]),
+        (lambda t: _JAGGED[round(t)], lambda t: _AVERAGED[round(t)]),
     ),
     "stochastic_weight_averaging": (
         "A weight by step, and its mean over the last part",
@@ -133,7 +125,10 @@ def draw_technique(name: str) -> Markup:
         content = _draw_bars(*rows)
     elif name in _CURVES:
         label, low, high, curves = _CURVES[name]
-        lines = [[(x, curve(x)) for x in _space(low, high)] for curve in curves]
+        lines = [
+            [(x, curve(x)) for x in (low + (high - low) * step / _STEPS for step in range(_STEPS + 1))]
+            for curve in curves
+        ]
         content = _draw_lines(lines)
     else:
         label, turn = "An image's frame before and after a shift and a rotation", 0.25
@@ -146,10 +141,6 @@ def draw_technique(name: str) -> Markup:
         f'<svg class="picture" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
         f"<title>{label}</title>{content}</svg>"
     )
-
-
-def _space(low: float, high: float) -> list[float]:
-    return [low + (high - low) * step / _STEPS for step in range(_STEPS + 1)]
 
 
 def _draw_lines(lines: Sequence[Sequence[tuple[float, float]]]) -> str:

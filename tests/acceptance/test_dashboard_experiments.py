@@ -290,6 +290,34 @@ def test_a_techniques_page_shows_a_pair_of_models(page: Page, finished: str) -> 
     check_accessibility(page, "/learn/l2")
 
 
+def test_learn_shows_what_was_measured_and_answers_from_it(page: Page, client: Regbench) -> None:
+    document = {
+        "name": "widths to learn from",
+        "base": job_spec(training={"epochs": 2}).model_dump(mode="json"),
+        "variants": [{"name": "none"}, {"name": "L2", "changes": {"regularization": {"l2": {}}}}],
+        "seeds": [*range(6)],
+    }
+    client.create_experiment(document, axes={"model.hidden_units": [[4], [16]]}).wait(DEADLINE_SECONDS)
+    page.goto("/learn")
+    study = page.locator(".study", has_text="widths to learn from")
+    expect(study.locator(".readout")).to_contain_text("hidden units 16: training loss", timeout=TIMEOUT_MS)
+    study.get_by_role("slider").press("Home")
+    expect(study.locator(".readout")).to_contain_text("hidden units 4: training loss")
+    expect(study.locator("polyline.line")).to_have_count(2)
+    check_accessibility(page, "/learn")
+    page.get_by_role("link", name="What should I use?").click()
+    page.get_by_label("Parameters of the network").fill("12730")
+    page.get_by_role("button", name="What should I use?").click()
+    expect(page.locator("#answers")).to_contain_text("Chosen by validation", timeout=TIMEOUT_MS)
+    expect(page.locator("#answers")).to_contain_text("12,730 parameters")
+    page.get_by_label("Parameters of the network").fill("5000000")
+    page.get_by_role("button", name="What should I use?").click()
+    expect(page.locator("#answers")).to_contain_text("The nearest was measured with")
+    expect(page.locator("#offer-text")).to_contain_text("none, L2, dropout; 24 jobs")
+    expect(page.get_by_role("button", name="Start this experiment")).to_be_visible()
+    check_accessibility(page, "/learn/what-to-use")
+
+
 def test_a_techniques_page_starts_a_quick_experiment(page: Page, client: Regbench) -> None:
     page.goto("/learn/mixup")
     expect(page.locator("#quick-experiment-cost")).to_contain_text(
