@@ -85,6 +85,7 @@ function showReport() {
   const measured = variants.filter(({ metrics }) => metrics);
   const buildCharts = (charts) => Object.entries(charts).filter(([, available]) => available).map(([name]) =>
     buildFigure(address, getBaselineQuery(), { name, title: FIGURES[name], version: count }));
+  element("answer").classList.remove("reserved");
   if (report.answers.length || finished()) replaceParts(element("answer"), buildAnswer(report, takeStep));
   replaceParts(element("report-view"), count ? [
     report.contrasts.length > 0 && buildForest(report, COMPARED, chooseBaseline),
