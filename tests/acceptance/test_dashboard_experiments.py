@@ -521,6 +521,28 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
     expect(page.locator(".crumbs")).to_contain_text("variant none, hidden units 32-32")
 
 
+def test_a_tuned_experiments_page_shows_what_was_tried_and_chosen(page: Page, client: Regbench) -> None:
+    rate = {"low": 1e-3, "high": 1e-2, "scale": "log"}
+    document = {
+        "name": "tuned",
+        "base": job_spec(training={"epochs": 1}, model={"hidden_units": [8]}).model_dump(mode="json"),
+        "variants": [{"name": "none"}, {"name": "dropout", "changes": {"regularization": {"dropout": {}}}}],
+        "seeds": [5, 6],
+        "tune": {
+            "parameters": {"/training/optimizer/learning_rate": rate},
+            "trials": 2,
+            "seeds_per_trial": 1,
+        },
+    }
+    experiment = client.create_experiment(document)
+    page.goto(f"/experiments/{experiment.id}")
+    rows = page.locator("#tuning tbody tr")
+    expect(rows.locator("td:last-child")).to_have_text(["2 of 2", "2 of 2"], timeout=TIMEOUT_MS)
+    expect(rows.first.locator("td").first).to_contain_text("learning rate 0.00", timeout=TIMEOUT_MS)
+    expect(page.locator("#tuning img.report-chart")).to_have_count(2, timeout=TIMEOUT_MS)
+    check_accessibility(page, "/experiments/ with tuning")
+
+
 def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:
     page.goto(f"/experiments/{finished}")
     page.get_by_label("More actions").click()

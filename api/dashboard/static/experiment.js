@@ -8,7 +8,7 @@ import { poll, refresh, watchWorker } from "./live-update.js";
 import { h } from "./elements.js";
 import { COMPARED, getMeasure } from "./measures.js";
 import { buildParallelCoordinates } from "./parallel.js";
-import { buildAnswer, buildBiasVariance, buildFigure, buildMistakes, buildNotes, buildRecommendation, buildRobustness, buildTable } from "./report-view.js";
+import { buildAnswer, buildBiasVariance, buildFigure, buildMistakes, buildNotes, buildRecommendation, buildRobustness, buildTable, buildTuning } from "./report-view.js";
 import { readSeeds } from "./seeds.js";
 import { buildTabs } from "./tabs.js";
 
@@ -24,6 +24,7 @@ const MAX_SEED_LINES = 100;
 const FIGURES = {
   weights: "How large the weights are", "first-layer": "What the first layer looks at", reliability: "How sure, and how often right",
   "confusion-difference": "What is confused more or less than by the baseline", cost: "Test accuracy against cost",
+  "expected-best": "Validation loss that so many trials find", "tuned-parameters": "Validation loss of each trial by its settings",
 };
 
 // ---- curves
@@ -87,11 +88,14 @@ function showReport() {
     buildFigure(address, getBaselineQuery(), { name, title: FIGURES[name], version: count }));
   element("answer").classList.remove("reserved");
   if (report.answers.length || finished()) replaceParts(element("answer"), buildAnswer(report, takeStep));
+  const chosen = report.tuning?.variants.some(({ budget }) => budget.length);
+  const tuning = report.tuning && buildTuning(report.tuning, buildCharts({ "expected-best": chosen, "tuned-parameters": chosen }));
   replaceParts(element("report-view"), count ? [
     report.contrasts.length > 0 && buildForest(report, COMPARED, chooseBaseline),
     report.bias_variance && buildBiasVariance(report),
     report.recommendation.length > 0 && buildRecommendation(report),
-  ] : [h("p", { class: "help" }, "The comparison appears once a job has finished.")]);
+    tuning,
+  ] : [tuning, h("p", { class: "help" }, "The comparison appears once a job has finished.")]);
   const along = buildAlongAxes(report, getMeasure(difference)) ?? buildAlongParameter(report, getMeasure(difference));
   const sweep = buildParallelCoordinates(report);
   replaceParts(element("parameter-view"), [(along || sweep) && buildMeasureChoice(), along?.section, sweep]);

@@ -3,7 +3,7 @@
 import { h } from "./elements.js";
 import { saveCsv } from "./export.js";
 import { METRICS, buildSaveButton, chooseDigits, formatLabel, formatSigned } from "./measures.js";
-import { getPointCells, getPointHeads } from "./points.js";
+import { formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
 
 // ---- the answer
 
@@ -46,6 +46,27 @@ export const buildFigure = (address, query, { name, title, version }) => h("figu
   h("img", { class: "report-chart", loading: "lazy", alt: title, src: `${address}/charts/${name}?format=svg${query}#${version}` }),
   h("figcaption", {}, `${title}: `, ["PDF", "SVG", "PNG"].map((form, index) => [index ? ", " : "",
     h("a", { href: `${address}/charts/${name}?format=${form.toLowerCase()}${query}`, download: `${name}.${form.toLowerCase()}` }, form)])));
+
+// ---- tuning
+
+// `figures` are its charts. The bar is of trials; that of judging is the page's own.
+export function buildTuning({ trials, seeds_per_trial: seeds, variants }, figures) {
+  const ended = variants.reduce((total, { finished: count }) => total + count, 0);
+  const planned = trials * variants.length;
+  const tuned = (parameters) => Object.entries(parameters).map(([field, value]) => `${nameAxis(field)} ${formatAxisValue(field, value)}`).join(", ");
+  return h("section", { "aria-labelledby": "tuning-title", id: "tuning" },
+    h("h2", { id: "tuning-title" }, "Tuning"),
+    h("p", {}, `Trials with a validation loss of every seed: ${ended} of ${planned}. `,
+      variants.some(({ chosen }) => chosen === null) && h("progress", { "aria-label": "Trials", max: planned, value: ended })),
+    h("p", { class: "help" }, `Every variant tries ${trials} settings with ${formatSeeds({ seeds }, "seed")} each. Validation loss chooses, and the test images are `
+      + "used only by the runs that follow. The lowest of several validation losses is too good to be expected again."),
+    h("div", { class: "scroll", role: "group", "aria-labelledby": "tuning-title", tabindex: 0 }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Variant", "Chosen", "Its validation loss", "Trials"].map((text, index) => h("th", { scope: "col", class: index > 1 ? "number" : "" }, text)))),
+      h("tbody", {}, variants.map(({ variant, setting, validation_loss: loss, finished: count }) => h("tr", {},
+        h("th", { scope: "row" }, variant), h("td", {}, tuned(setting)),
+        h("td", { class: "number" }, loss ? loss.mean.toFixed(4) : ""), h("td", { class: "number" }, `${count} of ${trials}`)))))),
+    figures);
+}
 
 // ---- bias and variance
 
