@@ -430,6 +430,19 @@ def test_metrics_belong_to_the_stored_model(mnist_5k: Dataset, programs: Program
     assert test_accuracy > 0.7  # one epoch of a small network learns more than chance
 
 
+def test_without_the_test_images_nothing_of_them_is_computed(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    spec = job_spec(evaluation={"test": False})
+    tuned, judged = train_model(spec, mnist_5k, programs), run(job_spec(), mnist_5k, programs)
+    assert tuned.test_predictions is None
+    on_test = {name for name in vars(judged) if name.startswith(("test_", "generalization_gap"))}
+    assert {name: getattr(tuned.evaluation, name) for name in on_test} == dict.fromkeys(on_test)
+    assert (tuned.evaluation.confusion, tuned.evaluation.diagnostics.calibration) == (None, ())
+    assert (spec.spec_hash, tuned.evaluation.validation_loss) != (job_spec().spec_hash, None)
+    assert tuned.evaluation.weights_sha256 == judged.weights_sha256
+
+
 def test_proximal_l1_zeroes_weights_and_max_norm_bounds_units(
     mnist_5k: Dataset, programs: ProgramCache
 ) -> None:
