@@ -245,11 +245,11 @@ def compare_results(
     rows = []
     for metric in METRICS.values():
         values = [getattr(result, metric.name) if result else None for result in results]
-        known = [value for value in values if value is not None]
-        if not known or (len(set(values)) == 1 and len(values) > 1):
+        measured = [value for value in values if value is not None]
+        if not measured or (len(set(values)) == 1 and len(values) > 1):
             continue
-        best = (max if metric.direction == "higher" else min)(known) if metric.direction else None
-        marks_best = comparable and len(set(known)) > 1
+        best = (max if metric.direction == "higher" else min)(measured) if metric.direction else None
+        marks_best = comparable and len(set(measured)) > 1
         cells = [
             (
                 "" if value is None else f"{metric.format_value(value)} {metric.format.unit}",
