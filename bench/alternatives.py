@@ -138,6 +138,7 @@ def _compare_search(arguments: argparse.Namespace) -> Iterator[Row]:
         "base": merge_patch(base, {"training": {"epochs": arguments.epochs}}),
         "variants": variants,
         "seeds": [0],
+        "allow_confounders": True,  # the learning rate
     }
     started = time.perf_counter()
     time_experiment(document)
