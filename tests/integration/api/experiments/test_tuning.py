@@ -72,6 +72,9 @@ def test_no_route_page_or_export_has_a_test_metric_of_a_tuning_job(
     trials = client.get(f"/v1/experiments/{experiment_id}/trials").json()["items"]
     assert not [name for item in iter_objects(trials) for name in item if name.startswith("test_")]
     assert [trial["chosen"] for trial in trials].count(True) == 2
+    seed = trials[0]["seeds"][0]
+    refused = client.post(f"/v1/experiments/{experiment_id}/extend", json={"seeds": [seed]})
+    assert (refused.status_code, f"use {seed}" in refused.text) == (422, True)
 
 
 def request_all(client: TestClient, experiment_id: str, job_ids: list[str], *, forms: set[str]) -> None:
