@@ -252,7 +252,7 @@ def test_a_comparison_marks_the_best_and_warns_where_it_cannot(
     assert "notice" not in alike[alike.index("<h1>") :]
     assert "Test loss" not in alike, "it is the same"
     assert "regularization.<wbr>dropout.<wbr>rate" in alike
-    assert "2 different seeds" in compare(job_spec(seed=1), job_spec(seed=2))
+    assert re.search("2 different <a [^>]*>seeds<", compare(job_spec(seed=1), job_spec(seed=2)))
     others = compare(job_spec(), job_spec(dataset={"train_samples": 500}))
     assert "different datasets or other settings of their images" in others
     assert "<b>93.00 %</b>" not in others
