@@ -125,9 +125,9 @@ def _build_tuning_section(tuning: TuningReport) -> Section:
     for item in tuning.variants:
         loss = item.validation_loss
         spread = f" ±{loss.sd:.4f} (sd)" if loss and loss.sd is not None else ""
-        setting = {
+        setting = [
             f"{name_axis(field)} {format_axis_value(field, one)}" for field, one in item.setting.items()
-        }
+        ]
         half = [point.value for point in item.budget if point.trials <= (tuning.trials + 1) // 2]
         rows.append(
             [

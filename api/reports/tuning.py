@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import stdev
 
 from api.reports.tuning_schemas import BudgetPoint, TrialLoss, TunedTrial, TunedVariant, TuningReport
 from models.experiments import ExperimentSpec
 from models.tuning import Trial
 from models.tuning_curves import (
-    Budget,
     compute_expected_best,
     compute_importance,
     compute_running_best,
@@ -39,7 +38,17 @@ def build_tuning(spec: ExperimentSpec, trials: Sequence[Trial]) -> TuningReport 
     parameters = {variant.name: spec.get_parameters(variant) for variant in spec.variants}
     variants = []
     for name, group in groups.items():
-        items = [_build_trial(trial) for trial in group]
+        items = [
+            TunedTrial(
+                trial=trial.number,
+                parameters=trial.setting,
+                validation_loss=TrialLoss(mean=trial.score, sd=stdev(losses) if len(losses) > 1 else None)
+                if math.isfinite(trial.score)
+                else None,
+            )
+            for trial in group
+            for losses in [[loss for loss in trial.losses if loss is not None]]
+        ]
         chosen = tune.chosen.get(name)
         variants.append(
             TunedVariant(
@@ -48,7 +57,16 @@ def build_tuning(spec: ExperimentSpec, trials: Sequence[Trial]) -> TuningReport 
                 setting=tune.get_chosen(name),
                 validation_loss=None if chosen is None else items[chosen].validation_loss,
                 finished=sum(item.validation_loss is not None for item in items),
-                budget=[_build_point(budget) for budget in budgets.get(name, [])],
+                budget=[
+                    # JSON has no infinity.
+                    BudgetPoint.model_validate(
+                        {
+                            field: number if math.isfinite(number) else None
+                            for field, number in vars(budget).items()
+                        }
+                    )
+                    for budget in budgets.get(name, [])
+                ],
                 crossings=find_crossings(budgets.get(name, []), baseline),
                 importance=compute_importance(group, parameters[name]) if name in tune.chosen else None,
                 trials=items,
@@ -63,22 +81,3 @@ def build_tuning(spec: ExperimentSpec, trials: Sequence[Trial]) -> TuningReport 
         log_scales=[field for field, scale in scales.items() if scale == "log"],
         variants=variants,
     )
-
-
-def _build_trial(trial: Trial) -> TunedTrial:
-    losses = [loss for loss in trial.losses if loss is not None]
-    complete = len(losses) == len(trial.losses)
-    return TunedTrial(
-        trial=trial.number,
-        parameters=trial.setting,
-        validation_loss=TrialLoss(mean=fmean(losses), sd=stdev(losses) if len(losses) > 1 else None)
-        if losses and complete
-        else None,
-    )
-
-
-def _build_point(budget: Budget) -> BudgetPoint:
-    value, low, high = (
-        end if math.isfinite(end) else None for end in (budget.value, budget.low, budget.high)
-    )
-    return BudgetPoint(trials=budget.trials, value=value, low=low, high=high)
