@@ -46,6 +46,8 @@ NEW_COLUMNS: dict[str, dict[str, Any]] = {
         "part": -1,
         "purpose": "judge",
         "request_id": None,
+        "pause_after": None,
+        "traceparent": None,
     },
     "experiment_runs": {"point": "", "part": -1, "purpose": "judge"},
 }
