@@ -121,6 +121,7 @@ class Job(_Acting):
     state: JobState
     variant: str | None
     point: dict[str, Any] | None = None
+    purpose: str = "judge"
     experiment_id: str | None
     spec: dict[str, Any]
     progress: Progress
@@ -220,6 +221,12 @@ class Experiment(_Acting):
     def finished(self) -> bool:
         """Whether all its jobs have ended and none will be added."""
         return self.progress is not None and self.progress.finished
+
+    @property
+    def planned_trials(self) -> int:
+        """How many settings its tuning tries, of all variants; 0 without tuning."""
+        tune = self.spec.get("tune")
+        return tune["trials"] * len(self.spec["variants"]) if tune else 0
 
     def _repr_html_(self) -> str:
         facts: dict[str, object] = {"experiment": self.title, "id": self.id}

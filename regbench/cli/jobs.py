@@ -24,7 +24,7 @@ from regbench.cli.options import (
     is_experiment_id,
     write_json,
 )
-from regbench.cli.progress import STYLES, render_sparkline
+from regbench.cli.progress import STYLES, format_trials, render_sparkline
 from regbench.client import Regbench
 from regbench.resources import Epoch, Experiment, Job, JobState
 
@@ -157,7 +157,7 @@ def show(
         if as_json:
             write_json(resource)
         elif isinstance(resource, Experiment):
-            best = resource.best
+            best, jobs = resource.best, client.jobs_of(resource.id)
             _print_lines(
                 {
                     "id": resource.id,
@@ -165,12 +165,13 @@ def show(
                     "preset": resource.preset,
                     "baseline": resource.baseline,
                     "jobs": _format_counts(resource),
+                    "tuning": format_trials(jobs, resource.planned_trials),
                     "headline": resource.headline,
                     "best": best
                     and f"{best['variant']} by validation loss (test accuracy {best['test_accuracy']:.4f})",
                 }
             )
-            for job in client.jobs_of(resource.id):
+            for job in jobs:
                 typer.echo(_format_row(job))
         else:
             _show_job(resource, client.epochs(resource.id))

@@ -57,6 +57,7 @@ def poll_until_finished(
                 if job.progress.epoch > last_epoch:
                     history += client.epochs(job.id, after=last_epoch)
                 display.show(job, history)
+            display.show_trials([*current.values()])
         unfinished = [job for job in current.values() if not job.state.terminal]
         if not unfinished:
             return list(current.values())

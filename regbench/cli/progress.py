@@ -46,10 +46,15 @@ def make_display(console: Console) -> "Display":
 
 
 class Display:
-    """Shows jobs, and on `console` what concerns no single one."""
+    """Shows jobs, and on `console` what concerns no single one.
+
+    `planned_trials`: how many settings the experiments that are shown try in tuning.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self.planned_trials = 0
+        self._last_trials = ""
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +65,13 @@ class Display:
     def show(self, job: Job, history: Sequence[Epoch]) -> None:
         """Bring what is shown of this job up to date; `history`: its epochs so far."""
         raise NotImplementedError
+
+    def show_trials(self, jobs: Sequence[Job]) -> None:
+        """Print how many trials have ended, if that has changed."""
+        trials = format_trials(jobs, self.planned_trials)
+        if trials != self._last_trials:
+            self._last_trials = trials
+            self.note(trials)
 
     def note(self, message: str) -> None:
         """Print a line as it is: above bars, between lines."""
@@ -94,6 +106,9 @@ class Bars(Display):
         """Keep the job's row up to date."""
         self._rows[job.id, job.title] = (job, history)
 
+    def show_trials(self, jobs: Sequence[Job]) -> None:
+        """Nothing: the last row says it."""
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The rows that fit the terminal's present size."""
         rows = list(self._rows.values())
@@ -116,6 +131,8 @@ class Bars(Display):
             # As the service counts an experiment: nothing more is to be done for a job that has failed.
             fractions = [1.0 if job.state.terminal else job.progress.fraction for job in jobs]
             facts = [f"{100 * sum(fractions) / len(jobs):.0f}% done"]
+            if trials := format_trials(jobs, self.planned_trials):
+                facts.insert(0, trials)
             seconds = estimate_seconds_left(jobs)
             if seconds is not None:
                 facts.append(f"about {format_duration(seconds)} left")
@@ -221,6 +238,16 @@ class Records(Display):
         # Escapes keep it JSON where the terminal's encoding lacks a character.
         has_unicode = self._stdout.encoding.startswith("utf")
         self._stdout.out(json.dumps(record, ensure_ascii=not has_unicode), highlight=False)
+
+
+def format_trials(jobs: Sequence[Job], planned: int) -> str:
+    """How many of the planned trials have ended; nothing where none are planned."""
+    trials: dict[tuple[str | None, str | None, int], bool] = {}
+    for job in jobs:
+        if job.purpose == "tune" and job.point:
+            trial = (job.experiment_id, job.variant, job.point["trial"])
+            trials[trial] = trials.get(trial, True) and job.state.terminal
+    return f"{sum(trials.values())} of {planned} trials have ended" if planned else ""
 
 
 def group_by_variant(jobs: Sequence[Job]) -> dict[str, list[Job]]:

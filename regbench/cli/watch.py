@@ -50,6 +50,8 @@ def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool =
         ):
             ids = client.expand_ids(ids)
             experiment_ids = [name for name in ids if is_experiment_id(name)]
+            planned_trials = [client.experiment(name).planned_trials for name in experiment_ids]
+            display.planned_trials = sum(planned_trials)
             while True:
                 members: dict[str, Job] = {}
                 for name in ids:

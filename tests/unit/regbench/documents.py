@@ -14,6 +14,7 @@ def job(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "experiment_id": None,
         "variant": None,
         "point": None,
+        "purpose": "judge",
         "progress": {"epoch": 2, "epochs": 10, "fraction": 0.25, "eta_seconds": 7.5},
         "error": None,
         "result": None,

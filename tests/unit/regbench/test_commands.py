@@ -324,7 +324,31 @@ def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
         lines = run(full, *command, "exp_1").stdout.splitlines()
         assert "jobs      2 in total: 1 running, 1 succeeded" in lines
         assert lines[-1] == "job_1  succeeded       2/10  0.9777  dropout 0.5, seed 0"
+        assert not [line for line in lines if line.startswith("tuning")]
     assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50%", "dropout"]
+
+
+def test_an_experiment_that_tunes_says_how_many_trials_have_ended(service: Service) -> None:
+    spec = {"tune": {"trials": 2}, "variants": [{"name": "none"}, {"name": "L2"}]}
+    tuning = {"experiment_id": "exp_1", "variant": "none", "purpose": "tune"}
+    # Two seeds of the first trial, of which the second still trains, one of the second; of L2 none yet.
+    first, second = (job(id=f"job_{number}", **tuning, point={"trial": 0}) for number in (1, 2))
+    other = job("failed", **tuning, id="job_3", point={"trial": 1})
+    jobs = [first | {"state": "succeeded"}, second | {"state": "running"}, other]
+    service.answer("GET /v1/experiments/exp_1", (200, EXPERIMENT | {"spec": spec}))
+    service.answer("GET /v1/jobs", (200, page(*jobs)))
+    assert "tuning    1 of 4 trials have ended" in run(service, "experiment", "show", "exp_1").stdout
+    finished = (200, FINISHED | {"spec": spec})
+    service.answer("GET /v1/experiments/exp_1", finished)
+    service.answer("GET /v1/jobs/job_2", (200, second | {"state": "succeeded"}))
+    for item in jobs:
+        service.answer(f"GET /v1/jobs/{item['id']}/epochs", (200, {"items": []}))
+    service.answer("GET /v1/jobs", (200, page(*jobs)), (200, page(jobs[1])), (200, page()))
+    lines = run(service, "watch", "exp_1").stderr.splitlines()
+    assert [line for line in lines if "trials" in line] == [
+        "1 of 4 trials have ended",
+        "2 of 4 trials have ended",
+    ]
 
 
 def test_a_technique_is_explained(full: Service) -> None:

@@ -180,20 +180,24 @@ def test_the_total_remaining_time_is_shown_if_known(jobs: list[Job], seconds: fl
 
 
 @pytest.mark.parametrize(
-    ("width", "line"),
+    ("width", "planned_trials", "line"),
     [
-        (80, "4 jobs: 1 queued, 1 running, 2 failed, 62% done, about 1 min 30 s left"),
-        (40, "4 jobs: 62% done, about 1 min 30 s left"),
-        (20, "4 jobs: 62% done, a…"),
+        (80, 0, "4 jobs: 1 queued, 1 running, 2 failed, 62% done, about 1 min 30 s left"),
+        (40, 0, "4 jobs: 62% done, about 1 min 30 s left"),
+        (20, 0, "4 jobs: 62% done, a…"),
+        (80, 3, "4 jobs: 1 of 3 trials have ended, 62% done, about 1 min 30 s left"),
     ],
 )
 def test_the_last_line_summarizes_all_jobs_and_fits(
-    monkeypatch: pytest.MonkeyPatch, width: int, line: str
+    monkeypatch: pytest.MonkeyPatch, width: int, planned_trials: int, line: str
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     jobs = [job_at("running", 0.5, eta=30), job_at("queued"), job_at("failed", 0.1), job_at("failed")]
     with make_display(console) as display:
+        display.planned_trials = planned_trials
         for number, item in enumerate(jobs):
-            display.show(item.model_copy(update={"id": f"job_{number}"}), [])
+            # Two seeds a trial: the second trial has ended.
+            trial = {"purpose": "tune", "point": {"trial": number // 2}}
+            display.show(item.model_copy(update={"id": f"job_{number}", **trial}), [])
     assert printed(console).splitlines()[-2].endswith(line)
