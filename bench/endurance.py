@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.api import MEMORY_MEGABYTES
+from bench.api import BUSY_MEMORY_MEGABYTES
 from bench.harness import DATABASES, Row, measure_on_databases, parse_arguments
 from bench.large_database import EPOCHS, fill
 from bench.load import count_requests, write_get_script
@@ -46,7 +46,7 @@ def _measure(url: str, folder: str, arguments: argparse.Namespace) -> Iterator[R
                 requests += count_requests(address, _SECONDS_A_LOAD, script=script)
             asyncio.run(_open_and_close(address, queued, streams))
             now = read_memory(pid, "VmRSS")
-            yield Row(f"after {requests:,} requests, {streams:,} streams", now, "MB", MEMORY_MEGABYTES)
+            yield Row(f"after {requests:,} requests, {streams:,} streams", now, "MB", BUSY_MEMORY_MEGABYTES)
             if before:
                 yield Row("growth", now - before, "MB", GROWTH_MEGABYTES)
             before = now
