@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 HOST ?= 127.0.0.1
-PROCESSES ?= 2
+PROCESSES ?= 3
 UV := $(BIN)/uv
 SYNC = $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 # The version that requirements.lock keeps, so that a bootstrap today and one next year run the same uv.
@@ -33,7 +33,7 @@ demo: setup ## train the dropout comparison on the whole stack and print the rep
 up: setup ## serve the API and train jobs until Ctrl-C (PORT=8000)
 	@$(BIN)/regbench up --host $(HOST) --port $(PORT)
 
-test: setup ## run every test but the slow ones, in two processes: make test [PROCESSES=n]
+test: setup ## run every test but the slow ones, in three processes: make test [PROCESSES=n]
 	@# Files in their order: the long ones come first, so that both processes end at about the same time.
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
