@@ -27,6 +27,7 @@ def test_a_cancel_races_the_jobs_completion(
     database: Database, database_settings: Settings, tally: Tally, full: bool, random: Random, tmp_path: Path
 ) -> None:
     statuses: dict[str, int] = {}
+    lasted = 0.0
     # No broker is needed: no dispatch message is sent.
     settings = database_settings.model_copy(update={"broker_url": "redis+socket:///no/such/redis.sock"})
     with api(settings, tmp_path / "api.log") as (_, client), ThreadPoolExecutor(2) as racers:
@@ -34,10 +35,15 @@ def test_a_cancel_races_the_jobs_completion(
             with database.write() as session:
                 (job,) = jobs.create_jobs(session, [jobs.NewJob(_SPEC)])
             together = Barrier(2)
-            # A request and a whole attempt take some milliseconds each, so the cancel may hit any phase.
+            # A request and a whole attempt take some milliseconds each, and more on a busy machine: the
+            # cancel may hit any phase.
             trained = racers.submit(_train, database, together, random.uniform(0.0, 0.02))
-            cancelled = racers.submit(_cancel, client, job.id, together, random.uniform(0.0, 0.04))
+            cancelled = racers.submit(
+                _cancel, client, job.id, together, random.uniform(0.0, max(0.04, 1.5 * lasted))
+            )
+            started = time.monotonic()
             trained.result()
+            lasted = time.monotonic() - started
             statuses[job.id] = cancelled.result()
             tally.faults += 1
     for job_id, status in statuses.items():

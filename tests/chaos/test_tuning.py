@@ -75,7 +75,11 @@ def kill_a_training_process(database: Database) -> bool:
         session.execute(update(Job).values(max_crashes=100))
     if owner is None:
         return False
-    os.kill(int(owner.rpartition("/")[2]), signal.SIGKILL)
+    try:
+        os.kill(int(owner.rpartition("/")[2]), signal.SIGKILL)
+    except ProcessLookupError:
+        # The last one has just killed it.
+        return False
     return True
 
 

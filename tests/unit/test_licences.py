@@ -10,9 +10,9 @@ EXTRAS = ("api", "worker", "worker-cpu", "embedded")
 # Of these two one is installed.
 TENSORFLOWS = {"tensorflow", "tensorflow-cpu"}
 
-# LGPL: psycopg, a library that stays a package of its own. MPL: certifi's list of certificates.
+# LGPL: psycopg, a library that stays a package of its own. MPL: certifi's list of certificates, tqdm.
 ALLOWED = re.compile(
-    r"MIT(-CMU)?|((New|3-Clause) )?BSD([ -][234]-Clause)?|0BSD"
+    r"MIT(-CMU|-0)?|((New|3-Clause) )?BSD([ -][234]-Clause)?|0BSD"
     r"|ISC( License \(ISCL\))?|Zlib|CC0-1\.0|Unlicense|HPND"
     r"|Apache([- ]2\.0| Software| License 2\.0| 2\.0 License)?|PSF-2\.0|Python Software Foundation"
     r"|LGPL-3\.0-only|MPL-2\.0|Mozilla Public License 2\.0 \(MPL 2\.0\)",
@@ -56,7 +56,7 @@ def licences(package: Distribution) -> list[str]:
     elif classified:
         names = [name.rpartition(" :: ")[2] for name in classified]
     else:
-        names = [about.get("License") or LOOKED_UP.get(about["Name"], "unknown")]
+        names = re.split(r" AND | OR ", about.get("License") or LOOKED_UP.get(about["Name"], "unknown"))
     return [name.removesuffix(" License") for name in names]
 
 

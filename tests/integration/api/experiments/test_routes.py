@@ -309,9 +309,11 @@ class TestNames:
         assert all(f"{variant}, seed {seed}" in page for variant, seed in self.RUNS)
         assert f'href="/experiments/{renamed["id"]}"' in page
         (job,) = [job for job in jobs_of(client, renamed) if job["name"] == "ctl, seed 3"]
+        first = client.get("/v1/experiments").json()["items"][1]
         page = client.get(f"/jobs/{job['id']}", headers=html).text
-        for variant in ("none", "ctl", "ctl again"):
-            assert f"variant {variant}" in page
+        assert f"{first['name']}</a> / none / seed 3" in page
+        for variant in ("ctl", "ctl again"):
+            assert f'{variant} in <a href="/experiments/{renamed["id"]}">' in page
 
 
 class TestDeletedJobs:

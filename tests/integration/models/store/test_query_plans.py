@@ -166,4 +166,6 @@ def test_judged_models_are_counted_in_an_index(database: Database) -> None:
             database.for_owner("ada"),
             lambda session, dataset=dataset: load_dataset_uses(session, "ada", [dataset]),
         )
-        assert index in plans[0]
+        # Those of tuning are counted apart, and subtracted.
+        assert "ix_jobs_tuning" in plans[0] or index in plans[0]
+        assert index in plans[1]
