@@ -519,6 +519,10 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
     page.locator(".run-table .cell a").first.click()
     expect(page.locator("h1")).to_have_text("none, seed 5, hidden units 32-32")
     expect(page.locator(".crumbs")).to_contain_text("widths / none, hidden units 32-32 / seed 5")
+    # Learn draws the newest of such experiments, here over categories.
+    page.goto("/learn")
+    expect(page.locator(".study .mark").first).to_have_text("32-32", timeout=TIMEOUT_MS)
+    assert page.locator(".study line.reference").first.get_attribute("x1") not in (None, "NaN")
 
 
 def test_a_tuned_experiments_page_shows_what_was_tried_and_chosen(page: Page, client: Regbench) -> None:

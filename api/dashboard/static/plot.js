@@ -126,6 +126,7 @@ const renderAxes = (state, yRange, log) => {
 
 function renderContent(state, log) {
   const { plot, box: { width, height }, id } = state;
+  const marked = plot.mark && state.x(getX(state, plot.mark.x));
   const toPoint = (point, value = point.y) => `${state.x(getX(state, point.x)).toFixed(1)},${state.y(value).toFixed(1)}`;
   const usable = (line) => line.points.filter(({ y }) => y !== null && (!log || y > 0));
   const floor = (low) => (log && low <= 0 ? 10 ** Math.floor(Math.log10(Math.min(...plot.lines.flatMap(usable).map(({ y }) => y)))) : low);
@@ -149,8 +150,8 @@ function renderContent(state, log) {
       plot.between && second && s("polygon", { class: `band ${getSeriesClass(second)}`,
         points: [...usable(first).map((point) => toPoint(point)), ...usable(second).toReversed().map((point) => toPoint(point))].join(" ") }),
       getLines(state).toSorted((one, other) => Number(other.thin ?? false) - Number(one.thin ?? false)).map(renderLine)),
-    plot.mark && [s("line", { ...inside, class: "reference", x1: state.x(plot.mark.x), x2: state.x(plot.mark.x) }),
-      s("text", { class: "mark", x: state.x(plot.mark.x) - 5, y: TOP + 12, "text-anchor": "end", "data-x": plot.mark.x }, plot.mark.text)]);
+    plot.mark && [s("line", { ...inside, class: "reference", x1: marked, x2: marked }),
+      s("text", { class: "mark", x: marked - 5, y: TOP + 12, "text-anchor": "end", "data-x": plot.mark.x }, plot.mark.text)]);
 }
 
 export const getSeriesClass = ({ series }) => (series === null ? "series-baseline" : `series-${series % COLOURS}`);
