@@ -55,4 +55,4 @@ def test_the_how_to_on_sizes_compares_at_each_size(url: str, client: Regbench, t
     assert [contrast.point for contrast in report.contrasts] == [
         {"/dataset/train_samples": size} for size in (250, 4000)
     ]
-    assert "4000 training examples" in (tmp_path / "report.md").read_text()
+    assert "4,000 training examples" in (tmp_path / "report.md").read_text()
