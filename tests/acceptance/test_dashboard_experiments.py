@@ -544,6 +544,8 @@ def test_a_tuned_experiments_page_shows_what_was_tried_and_chosen(page: Page, cl
     expect(rows.locator("td:last-child")).to_have_text(["2 of 2", "2 of 2"], timeout=TIMEOUT_MS)
     expect(rows.first.locator("td").first).to_contain_text("learning rate 0.00", timeout=TIMEOUT_MS)
     expect(page.locator("#tuning img.report-chart")).to_have_count(2, timeout=TIMEOUT_MS)
+    expect(page.locator("#confirm")).to_have_count(0)
+    expect(page.locator("#next-step")).to_have_count(0)
     check_accessibility(page, "/experiments/ with tuning")
 
 
