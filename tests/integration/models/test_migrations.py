@@ -163,7 +163,7 @@ def newer_database(database: Database) -> Iterator[Database]:
             "ALTER TABLE jobs DROP COLUMN newer",
             "ALTER TABLE experiments DROP COLUMN newer_flag",
             "DROP TABLE newer",
-            f"UPDATE alembic_version SET version_num = '{head()}', oldest_code = '0026'",  # noqa: S608
+            f"UPDATE alembic_version SET version_num = '{head()}', oldest_code = '0026'",  # noqa: S608 (text of our own)
         ):
             session.execute(text(statement))
 

@@ -25,6 +25,6 @@ def test_every_technique_has_a_formula_and_a_picture_that_browsers_can_parse(nam
     text = "".join(ElementTree.fromstring(render_formula(formula)).itertext())  # noqa: S314 (our own)
     for word in ("step", "factor", "rate", "patience"):
         assert (word in formula) <= (word in text)
-    picture = ElementTree.fromstring(draw_technique(name))  # noqa: S314
+    picture = ElementTree.fromstring(draw_technique(name))  # noqa: S314 (text of our own)
     assert picture.get("aria-label") == picture.findtext("title")
     assert len(picture) > 1
