@@ -72,8 +72,8 @@ def continue_tuning(spec: ExperimentSpec, trials: Sequence[Trial]) -> Experiment
 def _ask_round(tune: Tuning, parameters: Mapping[str, Parameter], trials: Sequence[Trial]) -> list[Setting]:
     """The next settings by a tree-structured Parzen estimator that has seen all these trials.
 
-    The sampler is made from the tuning's seed and the round only, and the trials are told in the order of
-    their numbers: whoever asks gets the same settings. A trial that failed is told as the worst.
+    The sampler is made from the tuning's seed and the round only, and it gets the trials in the order of
+    their numbers, so that every call gives the same settings. A trial that failed counts as the worst.
     """
     import optuna  # noqa: PLC0415 (it takes two seconds, and only this method needs it)
 

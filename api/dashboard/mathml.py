@@ -35,9 +35,9 @@ _BARS = {"abs": "|", "norm": "\N{DOUBLE VERTICAL LINE}"}
 def render_formula(text: str) -> Markup:
     """A formula as a `math` element in a box that scrolls sideways on narrow pages."""
     tokens = [match[1] for match in _TOKEN.finditer(text.replace("`", ""))]
-    # Every token is escaped or a letter.
     box = '<div class="formula" role="group" aria-label="Formula" tabindex="0">'
-    return Markup(f'{box}<math display="inline">{_Parser(tokens).parse_row(())}</math></div>')  # noqa: S704
+    formula = _Parser(tokens).parse_row(())
+    return Markup(f'{box}<math display="inline">{formula}</math></div>')  # noqa: S704 (tokens are escaped)
 
 
 class _Parser:

@@ -141,7 +141,7 @@ def _build_tuning_section(tuning: TuningReport) -> Section:
         if item.importance:
             shares = sorted(item.importance.items(), key=lambda pair: -pair[1])
             parts = ", ".join(f"{name_axis(field)} {100 * share:.0f} %" for field, share in shares)
-            notes.append(f"What told good trials of {item.variant} from others: {parts}.")
+            notes.append(f"What distinguished good trials of {item.variant} from others: {parts}.")
         if item.crossings:
             numbers = ", ".join(map(str, item.crossings))
             notes.append(f"The curves of {item.variant} and the baseline cross at {numbers} trials.")

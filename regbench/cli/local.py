@@ -157,7 +157,7 @@ def backup(
     if as_json:
         write_json(asdict(written) | {"file": str(file)})
     echo_message(f"Wrote {file}: {written.files:,} files, {written.bytes / 1e6:,.1f} MB before compression.")
-    echo_message("Whoever reads it can read all jobs, and secrets of webhooks that are not encrypted.")
+    echo_message("Anyone with this file can read all jobs, and secrets of webhooks that are not encrypted.")
     if written.damaged:
         echo_message(
             f"{len(written.damaged)} file(s) were damaged before the backup: their content is not what the "

@@ -187,7 +187,7 @@ def test_tpe_asks_the_same_of_the_same_trials_and_comes_closer_to_the_best() -> 
                 for name, settings in spec.tune.settings.items()
                 for number, setting in enumerate(settings)
             ]
-            # Whoever asks next has read what is stored.
+            # The next round has read what is stored.
             spec = ExperimentSpec.model_validate(spec.model_dump(mode="json"), context=STORED)
             spec, rounds = continue_tuning(spec, trials[::-1]), rounds + 1
         assert rounds == 6
