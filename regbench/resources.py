@@ -121,7 +121,6 @@ class Job(_Acting):
     state: JobState
     variant: str | None
     point: dict[str, Any] | None = None
-    purpose: str = "judge"
     experiment_id: str | None
     spec: dict[str, Any]
     progress: Progress

@@ -157,7 +157,7 @@ def show(
         if as_json:
             write_json(resource)
         elif isinstance(resource, Experiment):
-            best, jobs = resource.best, client.jobs_of(resource.id)
+            best, planned = resource.best, resource.planned_trials
             _print_lines(
                 {
                     "id": resource.id,
@@ -165,13 +165,13 @@ def show(
                     "preset": resource.preset,
                     "baseline": resource.baseline,
                     "jobs": _format_counts(resource),
-                    "tuning": format_trials(jobs, resource.planned_trials),
+                    "tuning": format_trials(client.trials(resource.id), planned) if planned else None,
                     "headline": resource.headline,
                     "best": best
                     and f"{best['variant']} by validation loss (test accuracy {best['test_accuracy']:.4f})",
                 }
             )
-            for job in jobs:
+            for job in client.jobs_of(resource.id):
                 typer.echo(_format_row(job))
         else:
             _show_job(resource, client.epochs(resource.id))

@@ -1,7 +1,7 @@
 """Polling jobs until they end: one loop, whatever the display."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from regbench.cli.progress import Display
 from regbench.client import Regbench
@@ -22,13 +22,15 @@ def poll_until_finished(
     jobs: Sequence[Job],
     display: Display,
     *,
+    tuned: Collection[str] = (),
     check: Callable[[], None] = lambda: None,
     poll_seconds: float = POLL_SECONDS,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[Job]:
     """Show `jobs` until all have ended; returns them as they then are, in the same order.
 
-    `check` is called at every poll and may raise to end the loop.
+    `tuned` are experiments whose trials are counted. `check` is called at every poll and may raise to end
+    the loop.
 
     Raises:
         Unreachable: the service stayed away longer than `patience_seconds`.
@@ -57,7 +59,8 @@ def poll_until_finished(
                 if job.progress.epoch > last_epoch:
                     history += client.epochs(job.id, after=last_epoch)
                 display.show(job, history)
-            display.show_trials([*current.values()])
+            if tuned:
+                display.show_trials([trial for name in tuned for trial in client.trials(name)])
         unfinished = [job for job in current.values() if not job.state.terminal]
         if not unfinished:
             return list(current.values())

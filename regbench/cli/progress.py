@@ -17,6 +17,7 @@ from rich.text import Text
 from models.formatting import format_duration
 from models.run_key import name_variant
 from regbench.base import to_one_line
+from regbench.reports import Trial
 from regbench.resources import Epoch, Job, JobState
 
 # Without a terminal: at most one line for each job in so many seconds, except for changes of state.
@@ -54,7 +55,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self._console = console
         self.planned_trials = 0
-        self._last_trials = ""
+        self._trials = ""
 
     def __enter__(self) -> Self:
         return self
@@ -66,12 +67,12 @@ class Display:
         """Bring what is shown of this job up to date; `history`: its epochs so far."""
         raise NotImplementedError
 
-    def show_trials(self, jobs: Sequence[Job]) -> None:
+    def show_trials(self, trials: Sequence[Trial]) -> None:
         """Print how many trials have ended, if that has changed."""
-        trials = format_trials(jobs, self.planned_trials)
-        if trials != self._last_trials:
-            self._last_trials = trials
-            self.note(trials)
+        text = format_trials(trials, self.planned_trials)
+        if text != self._trials:
+            self._trials = text
+            self.note(text)
 
     def note(self, message: str) -> None:
         """Print a line as it is: above bars, between lines."""
@@ -106,8 +107,9 @@ class Bars(Display):
         """Keep the job's row up to date."""
         self._rows[job.id, job.title] = (job, history)
 
-    def show_trials(self, jobs: Sequence[Job]) -> None:
-        """Nothing: the last row says it."""
+    def show_trials(self, trials: Sequence[Trial]) -> None:
+        """Keep the last row up to date."""
+        self._trials = format_trials(trials, self.planned_trials)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The rows that fit the terminal's present size."""
@@ -131,8 +133,8 @@ class Bars(Display):
             # As the service counts an experiment: nothing more is to be done for a job that has failed.
             fractions = [1.0 if job.state.terminal else job.progress.fraction for job in jobs]
             facts = [f"{100 * sum(fractions) / len(jobs):.0f}% done"]
-            if trials := format_trials(jobs, self.planned_trials):
-                facts.insert(0, trials)
+            if self._trials:
+                facts.insert(0, self._trials)
             seconds = estimate_seconds_left(jobs)
             if seconds is not None:
                 facts.append(f"about {format_duration(seconds)} left")
@@ -240,14 +242,10 @@ class Records(Display):
         self._stdout.out(json.dumps(record, ensure_ascii=not has_unicode), highlight=False)
 
 
-def format_trials(jobs: Sequence[Job], planned: int) -> str:
-    """How many of the planned trials have ended; nothing where none are planned."""
-    trials: dict[tuple[str | None, str | None, int], bool] = {}
-    for job in jobs:
-        if job.purpose == "tune" and job.point:
-            trial = (job.experiment_id, job.variant, job.point["trial"])
-            trials[trial] = trials.get(trial, True) and job.state.terminal
-    return f"{sum(trials.values())} of {planned} trials have ended" if planned else ""
+def format_trials(trials: Sequence[Trial], planned: int) -> str:
+    """How many of the planned trials have ended; methods that ask in rounds have not begun all of them."""
+    ended = [trial for trial in trials if trial.state not in {"queued", "running", "paused"}]
+    return f"{len(ended)} of {planned} trials have ended"
 
 
 def group_by_variant(jobs: Sequence[Job]) -> dict[str, list[Job]]:

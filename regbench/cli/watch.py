@@ -50,14 +50,15 @@ def watch_until_finished(url: str | None, ids: Sequence[str], *, as_json: bool =
         ):
             ids = client.expand_ids(ids)
             experiment_ids = [name for name in ids if is_experiment_id(name)]
-            planned_trials = [client.experiment(name).planned_trials for name in experiment_ids]
-            display.planned_trials = sum(planned_trials)
+            planned = {name: client.experiment(name).planned_trials for name in experiment_ids}
+            display.planned_trials = sum(planned.values())
+            tuned = [name for name in experiment_ids if planned[name]]
             while True:
                 members: dict[str, Job] = {}
                 for name in ids:
                     listed = client.jobs_of(name) if name in experiment_ids else [client.job(name)]
                     members |= {job.id: job for job in listed}
-                jobs = poll_until_finished(client, list(members.values()), display)
+                jobs = poll_until_finished(client, list(members.values()), display, tuned=tuned)
                 # An experiment may add seeds. An older service reports no progress of one.
                 experiments = [client.experiment(name) for name in experiment_ids]
                 if all(experiment.progress is None or experiment.finished for experiment in experiments):

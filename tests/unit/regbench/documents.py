@@ -14,7 +14,6 @@ def job(state: str = "queued", **changes: Any) -> dict[str, Any]:
         "experiment_id": None,
         "variant": None,
         "point": None,
-        "purpose": "judge",
         "progress": {"epoch": 2, "epochs": 10, "fraction": 0.25, "eta_seconds": 7.5},
         "error": None,
         "result": None,
@@ -66,3 +65,20 @@ def predictions(*labels: int) -> dict[str, Any]:
         ],
         "images": None,
     }
+
+
+# The trials of an experiment: one has ended, one waits.
+TRIALS = [
+    {
+        "variant": "[red]",
+        "trial": number,
+        "parameters": {"/learning_rate": 0.001},
+        "seeds": [1, 2],
+        "rung": None,
+        "epochs": 0 if loss is None else 6,
+        "validation_loss": {"mean": loss, "sd": loss and 0.01, "values": [loss, loss]},
+        "state": "queued" if loss is None else "succeeded",
+        "chosen": loss is not None,
+    }
+    for number, loss in enumerate([0.12345, None])
+]

@@ -15,7 +15,7 @@ from regbench.cli.completion import complete_datasets, complete_ids, complete_pr
 from regbench.cli.main import app
 from regbench.client import Regbench
 from tests.unit.regbench.conftest import Service
-from tests.unit.regbench.documents import epoch, job, page, predictions, problem
+from tests.unit.regbench.documents import TRIALS, epoch, job, page, predictions, problem
 
 EXPERIMENT = {
     "id": "exp_1",
@@ -90,22 +90,6 @@ RECOMMENDATION = {
     "abstains": True,
     "experiment": {"spec": {"name": "n", "variants": []}, "cost": {"jobs": 24, "estimated_seconds": 60.0}},
 }
-
-
-TRIALS = [
-    {
-        "variant": "[red]",
-        "trial": number,
-        "parameters": {"/learning_rate": 0.001},
-        "seeds": [1, 2],
-        "rung": None,
-        "epochs": 0 if loss is None else 6,
-        "validation_loss": {"mean": loss, "sd": loss and 0.01, "values": [loss, loss]},
-        "state": "queued" if loss is None else "succeeded",
-        "chosen": loss is not None,
-    }
-    for number, loss in enumerate([0.12345, None])
-]
 
 
 @pytest.fixture
@@ -328,27 +312,17 @@ def test_an_experiment_is_shown_with_its_jobs(full: Service) -> None:
     assert run(full, "experiment", "list").stdout.split() == ["exp_1", "50%", "dropout"]
 
 
-def test_an_experiment_that_tunes_says_how_many_trials_have_ended(service: Service) -> None:
-    spec = {"tune": {"trials": 2}, "variants": [{"name": "none"}, {"name": "L2"}]}
-    tuning = {"experiment_id": "exp_1", "variant": "none", "purpose": "tune"}
-    # Two seeds of the first trial, of which the second still trains, one of the second; of L2 none yet.
-    first, second = (job(id=f"job_{number}", **tuning, point={"trial": 0}) for number in (1, 2))
-    other = job("failed", **tuning, id="job_3", point={"trial": 1})
-    jobs = [first | {"state": "succeeded"}, second | {"state": "running"}, other]
-    service.answer("GET /v1/experiments/exp_1", (200, EXPERIMENT | {"spec": spec}))
-    service.answer("GET /v1/jobs", (200, page(*jobs)))
-    assert "tuning    1 of 4 trials have ended" in run(service, "experiment", "show", "exp_1").stdout
-    finished = (200, FINISHED | {"spec": spec})
-    service.answer("GET /v1/experiments/exp_1", finished)
-    service.answer("GET /v1/jobs/job_2", (200, second | {"state": "succeeded"}))
-    for item in jobs:
-        service.answer(f"GET /v1/jobs/{item['id']}/epochs", (200, {"items": []}))
-    service.answer("GET /v1/jobs", (200, page(*jobs)), (200, page(jobs[1])), (200, page()))
-    lines = run(service, "watch", "exp_1").stderr.splitlines()
-    assert [line for line in lines if "trials" in line] == [
-        "1 of 4 trials have ended",
-        "2 of 4 trials have ended",
-    ]
+def test_an_experiment_that_tunes_says_how_many_trials_have_ended(full: Service) -> None:
+    tuned = {"spec": {"tune": {"trials": 2}, "variants": [{"name": "[red]"}, {"name": "L2"}]}}
+    full.answer("GET /v1/experiments/exp_1", (200, FINISHED | tuned))
+    assert "tuning    1 of 4 trials have ended" in run(full, "experiment", "show", "exp_1").stdout
+    running = (200, page(job("running", experiment_id="exp_1")))
+    full.answer("GET /v1/jobs", running, running, (200, page()))
+    ended = [trial | {"state": "failed"} for trial in TRIALS]
+    full.answer("GET /v1/experiments/exp_1/trials", (200, {"items": TRIALS}), (200, {"items": ended}))
+    lines = run(full, "watch", "exp_1").stderr.splitlines()
+    counts = ["1 of 4 trials have ended", "2 of 4 trials have ended"]
+    assert [line for line in lines if "trials" in line] == counts
 
 
 def test_a_technique_is_explained(full: Service) -> None:

@@ -9,9 +9,10 @@ from regbench.cli.polling import poll_until_finished
 from regbench.cli.progress import Bars, Lines, estimate_seconds_left, make_display
 from regbench.client import Regbench
 from regbench.errors import ProblemError, StackError, Unreachable
+from regbench.reports import Trial
 from regbench.resources import Epoch, Job, JobState
 from tests.unit.regbench.conftest import Service
-from tests.unit.regbench.documents import epoch, job, page, problem
+from tests.unit.regbench.documents import TRIALS, epoch, job, page, problem
 
 HISTORY_SO_FAR = [Epoch.model_validate(epoch(number)) for number in (1, 2)]
 HISTORY = "GET /v1/jobs/job_1/epochs"
@@ -195,9 +196,9 @@ def test_the_last_line_summarizes_all_jobs_and_fits(
     console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     jobs = [job_at("running", 0.5, eta=30), job_at("queued"), job_at("failed", 0.1), job_at("failed")]
     with make_display(console) as display:
-        display.planned_trials = planned_trials
+        if planned_trials:
+            display.planned_trials = planned_trials
+            display.show_trials([Trial.model_validate(trial) for trial in TRIALS])
         for number, item in enumerate(jobs):
-            # Two seeds a trial: the second trial has ended.
-            trial = {"purpose": "tune", "point": {"trial": number // 2}}
-            display.show(item.model_copy(update={"id": f"job_{number}", **trial}), [])
+            display.show(item.model_copy(update={"id": f"job_{number}"}), [])
     assert printed(console).splitlines()[-2].endswith(line)
