@@ -47,7 +47,7 @@ _CACHE_SECONDS = 1.0
 class ReadinessCheck:
     """Checks the database, the broker and the workers at most once a second, for all concurrent requests.
 
-    /readyz needs no API key: if each request made a check, anybody could occupy every thread of the API. Its
+    /readyz needs no API key: if each request made a check, clients could occupy all threads of the API. Its
     threads and its database connection are its own, so that it answers when all others are in use.
     """
 

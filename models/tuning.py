@@ -87,7 +87,7 @@ class Parameter(BaseModel):
         """The value at a position: one in the range, or the index of one of the values."""
         if self.values is not None:
             return self.values[int(position)]
-        # Six digits say as much as anybody sets by hand, and make equal settings look equal.
+        # Six digits say as much as people set by hand, and make equal settings look equal.
         return round(position) if self.integer else float(f"{position:.6g}")
 
     def find_position(self, value: JsonValue) -> float:

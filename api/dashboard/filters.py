@@ -25,7 +25,7 @@ STATE_SYMBOLS = {
     JobState.FAILED: "✕",
     JobState.CANCELLED: "⊘",
 }
-"""A symbol for each state, so that states can be told apart without colour."""
+"""A symbol for each state, which distinguishes states without colour."""
 
 
 AT_CHANCE = "no better than chance"

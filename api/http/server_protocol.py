@@ -3,7 +3,7 @@
 Started by `--http api.http.server_protocol:BoundedHttpProtocol`.
 
 uvicorn bounds headers only with h11, and sets no deadline for headers, bodies or unread responses. Without
-them, anybody could hold all connections that a process may have open.
+them, any client could hold all connections that a process may have open.
 """
 
 import asyncio

@@ -378,7 +378,7 @@ def _find_most_selective(
         rows[-1] = rows[-1].where(Job.owner == owner)
     parts = [row.limit(most).subquery() for row in rows]
     counts = select(*(select(func.count()).select_from(part).scalar_subquery() for part in parts))
-    # An owner's own rows of each kind have no index to be counted in; and no count is shown to anybody.
+    # An owner's own rows of each kind have no index to be counted in; and no one sees a count.
     result = session.execute(counts.execution_options(**UNFILTERED)).one()
     return min(zip(choices, result, strict=True), key=lambda item: item[1])
 

@@ -192,7 +192,9 @@ def test_the_command_shows_that_stock_keras_predicts_what_was_stored(
             kept = {name: answer.headers[name] for name in ("Repr-Digest",) if name in answer.headers}
             return httpx.Response(answer.status_code, headers=kept, content=answer.content)
 
-    connect = lambda url: Regbench("http://testserver", transport=Transport())  # noqa: E731
+    def connect(_: str | None) -> Regbench:
+        return Regbench("http://testserver", transport=Transport())
+
     monkeypatch.setattr("regbench.cli.predict.connect", connect)
     file = tmp_path / "model.keras"
     command = ["model", trained, "--output", str(file), "--check", "--json"]

@@ -103,7 +103,7 @@ def as_folders(data: Arrays, *, inverted: bool = False) -> Files:
 
 def as_parquet(data: Arrays) -> Files:
     import pyarrow  # noqa: PLC0415 (half a second, which the other forms need not wait for)
-    from pyarrow import parquet  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415 (as above)
 
     files = {}
     for name, images, labels in (("train", *data[:2]), ("test", *data[2:])):
