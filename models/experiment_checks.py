@@ -120,6 +120,7 @@ def find_tuning_errors(spec: ExperimentSpec) -> list[tuple[str, str]]:
         ]
     tune = spec.tune
     used = sorted({*tune.seeds} & {*spec.run_seeds})
+    others = "seeds" if spec.confirms else "seeds, or another tune.seed"
     checks: list[tuple[object, str, str]] = [
         (spec.axes, "/tune", "an experiment has axes or tuning, not both"),
         (spec.parts, "/tune", "an experiment has parts or tuning, not both"),
@@ -128,7 +129,6 @@ def find_tuning_errors(spec: ExperimentSpec) -> list[tuple[str, str]]:
             "/tune/min_epochs",
             f"trials end after {spec.base.training.planned_epochs} epochs; compare them earlier",
         ),
-        (spec.confirms, "/tune", "a follow-up tests what its pilot has chosen; omit it"),
         (
             not spec.base.dataset.validation_examples,
             "/base/dataset/validation_fraction",
@@ -137,11 +137,14 @@ def find_tuning_errors(spec: ExperimentSpec) -> list[tuple[str, str]]:
         (
             used,
             "/replicates" if spec.replicates else "/seeds",
-            f"the tuning jobs use {', '.join(map(str, used))}; choose other seeds, or another tune.seed",
+            f"the tuning jobs use {', '.join(map(str, used))}; choose other {others}",
         ),
     ]
     errors = [(pointer, detail) for wrong, pointer, detail in checks if wrong]
     for index, variant in enumerate(spec.variants):
+        if spec.confirms and variant.name not in tune.chosen:
+            detail = f"{spec.confirms} has chosen no setting of {variant.name}, which a follow-up would judge"
+            errors.append((f"/variants/{index}/name", detail))
         parameters = spec.get_parameters(variant)
         if not parameters:
             errors.append(

@@ -240,7 +240,8 @@ class ExperimentSpec(BaseModel):
     @property
     def planned_jobs(self) -> int:
         """How many runs there will be, those of tuning included."""
-        tuning = self.tune.trials * self.tune.seeds_per_trial * len(self.variants) if self.tune else 0
+        tune = self.own_tuning
+        tuning = tune.trials * tune.seeds_per_trial * len(self.variants) if tune else 0
         return self.judged_jobs + tuning
 
     @property
@@ -259,6 +260,11 @@ class ExperimentSpec(BaseModel):
     def inference_rule(self) -> Inference:
         """How differences are judged: who adds seeds by a rule has not fixed their number."""
         return "sequential" if self.stopping_rule else self.inference
+
+    @property
+    def own_tuning(self) -> Tuning | None:
+        """The tuning that has trials here: a follow-up judges what its pilot has chosen."""
+        return None if self.confirms else self.tune
 
     @property
     def is_tuned(self) -> bool:
@@ -306,12 +312,12 @@ class ExperimentSpec(BaseModel):
             pydantic.ValidationError: a change does not make a valid specification; see
                 models/experiment_checks.py.
         """
-        variants = {variant.name: variant for variant in self.variants}
+        variants, tune = {variant.name: variant for variant in self.variants}, self.own_tuning
         tuning = [
             (key, self.build_trial_spec(variants[name], seed, number, setting))
-            for name, settings in (self.tune.settings if self.tune else {}).items()
+            for name, settings in (tune.settings if tune else {}).items()
             for number, setting in enumerate(settings)
-            for seed in (self.tune.seeds if self.tune else ())
+            for seed in (tune.seeds if tune else ())
             if name in variants
             and (key := RunKey(name, seed, build_point(number, setting), purpose=Purpose.TUNE))
             not in existing

@@ -7,7 +7,7 @@ tests is its own, and has the full level of a fixed plan.
 from collections.abc import Collection
 
 from models.documents import Document, merge_patch
-from models.errors import FieldError
+from models.errors import FieldError, InvalidSpec
 from models.experiments import FEWEST_PAIRS, MAX_EXPERIMENT_NAME, ExperimentSpec
 from models.spec import STORED
 
@@ -50,6 +50,25 @@ def complete_follow_up(posted: Document, pilot: Document) -> Document:
     return completed
 
 
+def keep_tuning(spec: ExperimentSpec, pilot: Document) -> ExperimentSpec:
+    """The follow-up with the settings that its pilot's tuning has chosen for these variants.
+
+    Raises:
+        InvalidSpec: `tune` is not the pilot's.
+    """
+    original = ExperimentSpec.model_validate(pilot, context=STORED)
+    if spec.forget_tuning().tune != original.forget_tuning().tune:
+        raise InvalidSpec([FieldError("/tune", _CHANGED.format(spec.confirms))])
+    if original.tune is None:
+        return spec
+    names = {variant.name for variant in spec.variants}
+    progress = {
+        field: {name: value for name, value in getattr(original.tune, field).items() if name in names}
+        for field in ("settings", "promoted", "chosen")
+    }
+    return spec.model_copy(update={"tune": original.tune.model_copy(update=progress)})
+
+
 def check_follow_up(spec: ExperimentSpec, pilot: Document) -> list[FieldError]:
     """Why `spec` does not confirm the pilot, given by its document; empty where it does.
 
@@ -80,10 +99,13 @@ def _check_variants(spec: ExperimentSpec, original: ExperimentSpec) -> list[Fiel
     """Which variants are not the pilot's; the bases must be equal."""
     seed, errors = spec.run_seeds[0], []
     hashes = {variant.name: original.build_run_spec(variant, seed).spec_hash for variant in original.variants}
+    tuned = {variant.name: variant.tune for variant in original.variants}
     for index, variant in enumerate(spec.variants):
         if variant.name not in hashes:
             detail = f"{spec.confirms} has no such variant; choose among {', '.join(hashes)}"
             errors.append(FieldError(f"/variants/{index}/name", detail))
         elif spec.build_run_spec(variant, seed).spec_hash != hashes[variant.name]:
             errors.append(FieldError(f"/variants/{index}/changes", _CHANGED.format(spec.confirms)))
+        elif variant.tune != tuned[variant.name]:
+            errors.append(FieldError(f"/variants/{index}/tune", _CHANGED.format(spec.confirms)))
     return errors

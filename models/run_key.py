@@ -99,7 +99,8 @@ def format_axis_value(field: str, value: Any) -> str:
 
 def count_runs(document: Mapping[str, Any]) -> int:
     """How many runs an experiment's document, its seeds spelt out, asks for so far."""
-    tune = document.get("tune")
+    # The trials of a follow-up are its pilot's.
+    tune = None if document.get("confirms") else document.get("tune")
     tried: int = tune["seeds_per_trial"] * sum(map(len, tune["settings"].values())) if tune else 0
     return tried + count_judged_runs(document) * is_tuned(document)
 

@@ -223,8 +223,8 @@ class Experiment(_Acting):
 
     @property
     def planned_trials(self) -> int:
-        """How many settings its tuning tries, of all variants; 0 without tuning."""
-        tune = self.spec.get("tune")
+        """How many settings its tuning tries, of all variants; 0 without tuning, as in a follow-up."""
+        tune = None if self.spec.get("confirms") else self.spec.get("tune")
         return tune["trials"] * len(self.spec["variants"]) if tune else 0
 
     def _repr_html_(self) -> str:

@@ -267,7 +267,8 @@ def tuned(names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparis
         },
         context=STORED,
     )
-    return full(names).model_copy(update={"tuning": build_tuning(spec, trials)})
+    comparison = full(names)
+    return comparison.model_copy(update={"tuning": build_tuning(spec, trials, comparison.experiment_id)})
 
 
 def on_parts(axes: int = 0, names: Sequence[str] = ("none", "dropout", "L1 <sparse>")) -> Comparison:

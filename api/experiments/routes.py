@@ -70,7 +70,7 @@ from models.experiment_checks import (
 )
 from models.experiments import ExperimentSpec
 from models.extensions import Extension
-from models.follow_ups import check_follow_up, complete_follow_up
+from models.follow_ups import check_follow_up, complete_follow_up, keep_tuning
 from models.settings import Settings
 from models.spec import JobSpec
 from models.store import experiments as store
@@ -102,7 +102,7 @@ def parse_experiment(
     body: BodyDep, settings: SettingsDep, request: Request, find_content: ContentFinderDep
 ) -> tuple[str | None, ExperimentSpec]:
     """The preset's name, if any, and an experiment that can be trained."""
-    preset, database = None, get_database(request)
+    preset, pilot, database = None, None, get_database(request)
     if may_name(body, "preset", "from", "confirms"):
         preset, document = resolve(validate_json(JsonObject, body).root)
         if "from" in document:
@@ -114,8 +114,9 @@ def parse_experiment(
     else:
         spec = validate_json(ExperimentSpec, body)
     spec = resolve_experiment(spec, find_content).forget_tuning()
+    spec = spec if pilot is None else keep_tuning(spec, pilot)
     _check_jobs(spec, settings)
-    _check_follow_up(spec, _get_pilot(spec.confirms, database))
+    _check_follow_up(spec, pilot)
     _check_datasets(spec, settings)
     return preset, spec
 
@@ -331,6 +332,7 @@ def _extend(
     try:
         after = validate_document(ExperimentSpec, extension.apply_to(document))
         after = resolve_experiment(after, find_content)
+        after = after if pilot is None else keep_tuning(after, pilot)
         _check_jobs(after, settings)
         _check_follow_up(after, pilot)
     except InvalidSpec as error:
@@ -352,13 +354,13 @@ def _check_jobs(spec: ExperimentSpec, settings: Settings) -> None:
         InvalidSpec: a variant's changes do not make a valid specification, or it has confounders.
         BudgetExceeded: too many jobs, or a job that is too large.
     """
-    jobs = spec.planned_jobs
+    jobs, tune = spec.planned_jobs, spec.own_tuning
     if jobs > settings.max_experiment_jobs:
         detail = (
             f"{len(spec.variants)} variants with {len(spec.run_seeds)} seeds"
             f"{f' on {spec.parts} parts' if spec.parts else ''}"
             f"{f' at {len(spec.points)} points' if spec.axes else ''}"
-            f"{f' after {spec.tune.trials} trials each' if spec.tune else ''} make {jobs:,} jobs; "
+            f"{f' after {tune.trials} trials each' if tune else ''} make {jobs:,} jobs; "
             f"this installation allows {settings.max_experiment_jobs:,} an experiment"
         )
         raise BudgetExceeded([FieldError("/replicates" if spec.replicates else "/seeds", detail)])

@@ -23,7 +23,7 @@ from models.run_key import Purpose, RunKey
 from models.spec import STORED
 from models.states import JobState
 from models.store.experiment_runs import get_runs, get_validation_losses
-from models.store.experiments import get_experiment
+from models.store.experiments import find_tuned_experiment, get_experiment
 from models.store.tables import Job
 from models.tuning import build_point
 
@@ -69,6 +69,10 @@ class TrialList(ResponseModel):
     """The settings that tuning has tried, by variant and in their order; empty without tuning."""
 
     items: list[Trial]
+    experiment_id: str | None = Field(
+        description="Of the experiment that has tried them: of a follow-up the one that it follows up; null "
+        "if that was deleted"
+    )
 
 
 @router.get(
@@ -86,14 +90,19 @@ def list_trials(
     accept: Accept = "*/*",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The settings that an experiment's tuning has tried, and which are chosen, by validation alone."""
+    """The settings that an experiment's tuning has tried, and which are chosen, by validation alone.
+
+    A follow-up judges what another experiment has chosen; these are the trials of that one.
+    """
     media_type = _MEDIA_TYPES[format] if format else require_format(accept, [*_MEDIA_TYPES.values()])
     with database.read() as session:
         experiment = get_experiment(session, experiment_id)
         spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
-        runs = get_runs(session, experiment_id, Purpose.TUNE)
+        tuned = find_tuned_experiment(session, experiment)
+        runs = get_runs(session, tuned.id, Purpose.TUNE) if tuned else []
         losses = get_validation_losses(session, runs)
-    trials = _build_trials(spec, {run.key: run.job for run in runs}, losses)
+    items = _build_trials(spec, {run.key: run.job for run in runs}, losses)
+    trials = TrialList(items=items, experiment_id=tuned.id if tuned else None)
     document = trials.model_dump_json() if media_type == _MEDIA_TYPES["json"] else _render_csv(trials.items)
     headers = {"ETag": compute_document_etag(document), "Vary": "Accept"}
     if match_etag(if_none_match, headers["ETag"]):
@@ -103,10 +112,10 @@ def list_trials(
 
 def _build_trials(
     spec: ExperimentSpec, jobs: dict[RunKey, Job], losses_of_jobs: Mapping[str, float | None]
-) -> TrialList:
+) -> list[Trial]:
     items: list[Trial] = []
     if spec.tune is None:
-        return TrialList(items=items)
+        return items
     seeds = spec.tune.seeds
     for variant, settings in spec.tune.settings.items():
         for number, setting in enumerate(settings):
@@ -137,7 +146,7 @@ def _build_trials(
                     chosen=spec.tune.chosen.get(variant) == number,
                 )
             )
-    return TrialList(items=items)
+    return items
 
 
 def _render_csv(trials: Sequence[Trial]) -> str:

@@ -178,8 +178,7 @@ def compare(
         best=build_best(subject.choices.get("")),
         headline=build_subject_headline(subject)[0],
         answers=build_answers(contrasts, subject.plan, axes=subject.axes, variants=len(variants)),
-        # What it offers is a follow-up, which tuned experiments cannot have yet.
-        next_step=None if subject.tuned else find_next_step(contrasts, variants, subject.plan),
+        next_step=find_next_step(contrasts, variants, subject.plan),
         methods=build_methods(
             contrasts,
             seeds,

@@ -28,7 +28,7 @@ from models.states import JobState
 from models.store.auto_extend import build_trials
 from models.store.database import Database
 from models.store.experiment_runs import find_jobs_with_split_per_seed, get_runs, get_validation_losses
-from models.store.experiments import find_follow_ups, get_experiment
+from models.store.experiments import find_follow_ups, find_tuned_experiment, get_experiment
 from models.store.jobs import get_jobs
 from models.store.report_data import (
     DatasetUse,
@@ -144,13 +144,14 @@ class ExperimentReport(RequestedReport):
     def load_tuning(self) -> TuningReport | None:
         """What tuning has tried and chosen; None without `tune`."""
         with self.database.read() as session:
-            document = get_experiment(session, self.experiment_id).document
-            if not document.get("tune"):
+            experiment = get_experiment(session, self.experiment_id)
+            if not experiment.document.get("tune"):
                 return None
-            spec = ExperimentSpec.model_validate(document, context=STORED)
-            runs = get_runs(session, self.experiment_id, Purpose.TUNE)
+            spec = ExperimentSpec.model_validate(experiment.document, context=STORED)
+            tuned = find_tuned_experiment(session, experiment)
+            runs = get_runs(session, tuned.id, Purpose.TUNE) if tuned else []
             trials = build_trials(spec, runs, get_validation_losses(session, runs))
-        return reports.tuning.build_tuning(spec, trials)
+        return reports.tuning.build_tuning(spec, trials, tuned.id if tuned else None)
 
     def _select_models(self, session: Session, subject: "JobGroups") -> dict[str, list[Job]]:
         """Of each variant the finished jobs, one a seed; nothing with axes or parts."""

@@ -33,6 +33,9 @@ _TUNING = (
     "tried settings never saw the test images. The chosen validation loss is the lowest of several, so it "
     "is too good to be expected again: variants are judged by the runs that followed, with other seeds."
 )
+_FOLLOW_UP = (
+    "Nothing was tuned in this follow-up: it judges the settings that {pilot} chose, whose trials these are."
+)
 _INDEPENDENT = (
     "Against the number of trials: the mean of the lowest validation loss among so many of these trials "
     "(Dodge et al. 2019, Tang et al. 2020). The band holds it in 80 % of the choices of so many; it says "
@@ -67,7 +70,7 @@ def build_sections(comparison: Comparison) -> list[Section]:
     """Those that the comparison has something for."""
     sections = []
     if comparison.tuning:
-        sections.append(_build_tuning_section(comparison.tuning))
+        sections.append(_build_tuning_section(comparison.tuning, comparison.experiment_id))
     if decomposed := comparison.bias_variance:
         sections.append(
             Section(
@@ -118,9 +121,11 @@ def build_sections(comparison: Comparison) -> list[Section]:
     return sections
 
 
-def _build_tuning_section(tuning: TuningReport) -> Section:
+def _build_tuning_section(tuning: TuningReport, experiment_id: str | None) -> Section:
     rows = [["variant", "validation loss", "chosen", "trials", "first half of the budget"]]
     notes = [_TUNING.format(trials=tuning.trials, seeds=format_count(tuning.seeds_per_trial, "seed"))]
+    if tuning.experiment_id != experiment_id:
+        notes.append(_FOLLOW_UP.format(pilot=tuning.experiment_id or "an experiment that was deleted"))
     notes.append(_INDEPENDENT if tuning.independent else _RUNNING)
     for item in tuning.variants:
         loss = item.validation_loss

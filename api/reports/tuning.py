@@ -18,8 +18,10 @@ _INDEPENDENT = ("random", "grid")
 """Methods of which any order of the trials is as likely: a grid is tried in random order."""
 
 
-def build_tuning(spec: ExperimentSpec, trials: Sequence[Trial]) -> TuningReport | None:
-    """The report on `trials`, of all variants; None without tuning."""
+def build_tuning(
+    spec: ExperimentSpec, trials: Sequence[Trial], experiment_id: str | None
+) -> TuningReport | None:
+    """The report on `trials`, of all variants, which this experiment has tried; None without tuning."""
     tune = spec.tune
     if tune is None:
         return None
@@ -74,6 +76,7 @@ def build_tuning(spec: ExperimentSpec, trials: Sequence[Trial]) -> TuningReport 
         )
     scales = {field: parameter.scale for fields in parameters.values() for field, parameter in fields.items()}
     return TuningReport(
+        experiment_id=experiment_id,
         method=tune.method,
         trials=tune.trials,
         seeds_per_trial=tune.seeds_per_trial,

@@ -52,6 +52,10 @@ class TunedVariant(ResponseModel):
 class TuningReport(ResponseModel):
     """Tuning, at the same budget for every variant; nothing here is a measure on test images."""
 
+    experiment_id: str | None = Field(
+        description="The experiment that has tried the settings: of a follow-up the one that it follows up; "
+        "null if that was deleted"
+    )
     method: str
     trials: int = Field(description="Of each variant")
     seeds_per_trial: int

@@ -171,6 +171,14 @@ def get_experiment(session: Session, experiment_id: str) -> Experiment:
     return experiment
 
 
+def find_tuned_experiment(session: Session, experiment: Experiment) -> Experiment | None:
+    """The experiment with the trials: of a follow-up the one that it follows up, None if that was deleted."""
+    source: Experiment | None = experiment
+    while source is not None and source.document.get("confirms"):
+        source = session.get(Experiment, source.document["confirms"])
+    return source
+
+
 def find_follow_ups(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
     """The ids of the experiments that follow up each of these, the oldest first."""
     query = select(Experiment).where(Experiment.confirms.in_(experiment_ids))

@@ -164,6 +164,7 @@ def show(
                     "name": resource.title,
                     "preset": resource.preset,
                     "baseline": resource.baseline,
+                    "confirms": resource.spec.get("confirms"),
                     "jobs": _format_counts(resource),
                     "tuning": format_trials(client.trials(resource.id), planned) if planned else None,
                     "headline": resource.headline,

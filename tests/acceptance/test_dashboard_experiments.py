@@ -544,9 +544,15 @@ def test_a_tuned_experiments_page_shows_what_was_tried_and_chosen(page: Page, cl
     expect(rows.locator("td:last-child")).to_have_text(["2 of 2", "2 of 2"], timeout=TIMEOUT_MS)
     expect(rows.first.locator("td").first).to_contain_text("learning rate 0.00", timeout=TIMEOUT_MS)
     expect(page.locator("#tuning img.report-chart")).to_have_count(2, timeout=TIMEOUT_MS)
-    expect(page.locator("#confirm")).to_have_count(0)
-    expect(page.locator("#next-step")).to_have_count(0)
     check_accessibility(page, "/experiments/ with tuning")
+    page.get_by_label("More actions").click()
+    page.get_by_role("link", name="Confirm on fresh seeds").click()
+    page.get_by_role("button", name="Start the follow-up").click()
+    page.wait_for_url(lambda address: not address.split("#")[0].endswith(experiment.id))
+    expect(page.locator("#tuning")).to_contain_text("this follow-up judges the settings", timeout=TIMEOUT_MS)
+    follow_up = client.experiment(page.url.rpartition("/")[2].partition("#")[0])
+    assert follow_up.progress is not None
+    assert follow_up.progress.total == 2 * 6, "no trials"
 
 
 def test_a_follow_up_starts_from_the_experiments_page(page: Page, client: Regbench, finished: str) -> None:

@@ -89,7 +89,7 @@ function showReport() {
   element("answer").classList.remove("reserved");
   if (report.answers.length || finished()) replaceParts(element("answer"), buildAnswer(report, takeStep));
   const chosen = report.tuning?.variants.some(({ budget }) => budget.length);
-  const tuning = report.tuning && buildTuning(report.tuning, buildCharts({ "expected-best": chosen, "tuned-parameters": chosen }));
+  const tuning = report.tuning && buildTuning(report.tuning, id, buildCharts({ "expected-best": chosen, "tuned-parameters": chosen }));
   replaceParts(element("report-view"), count ? [
     report.contrasts.length > 0 && buildForest(report, COMPARED, chooseBaseline),
     report.bias_variance && buildBiasVariance(report),

@@ -4,6 +4,7 @@ import { h } from "./elements.js";
 import { saveCsv } from "./export.js";
 import { METRICS, buildSaveButton, chooseDigits, formatLabel, formatSigned } from "./measures.js";
 import { formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
+import { addRoot } from "./root-path.js";
 
 // ---- the answer
 
@@ -49,13 +50,15 @@ export const buildFigure = (address, query, { name, title, version }) => h("figu
 
 // ---- tuning
 
-// `figures` are its charts. The bar is of trials; that of judging is the page's own.
-export function buildTuning({ trials, seeds_per_trial: seeds, variants }, figures) {
+// `id`: of the experiment that is shown; `figures`: its charts. The bar is of trials; that of judging is the page's own.
+export function buildTuning({ experiment_id: source, trials, seeds_per_trial: seeds, variants }, id, figures) {
   const ended = variants.reduce((total, { finished: count }) => total + count, 0);
   const planned = trials * variants.length;
   const tuned = (parameters) => Object.entries(parameters).map(([field, value]) => `${nameAxis(field)} ${formatAxisValue(field, value)}`).join(", ");
   return h("section", { "aria-labelledby": "tuning-title", id: "tuning" },
     h("h2", { id: "tuning-title" }, "Tuning"),
+    source !== id && h("p", {}, "Nothing was tuned here: this follow-up judges the settings that ",
+      source ? h("a", { href: addRoot(`/experiments/${source}`) }, "an earlier experiment") : "an experiment that was deleted", " chose, whose trials these are."),
     h("p", {}, `Trials with a validation loss of every seed: ${ended} of ${planned}. `,
       variants.some(({ chosen }) => chosen === null) && h("progress", { "aria-label": "Trials", max: planned, value: ended })),
     h("p", { class: "help" }, `Every variant tries ${trials} settings with ${formatSeeds({ seeds }, "seed")} each. Validation loss chooses, and the test images are `

@@ -113,3 +113,65 @@ def request_all(client: TestClient, experiment_id: str, job_ids: list[str], *, f
             jobs = [row for row in rows if {*job_ids} & {*row.values()}]
         measured = [name for job in jobs for item in iter_objects(job) for name in find_measured(item)]
         assert not measured, (path, form, jobs)
+
+
+@over_sqlite
+def test_a_follow_up_judges_the_settings_that_its_pilot_chose(client: TestClient, database: Database) -> None:
+    pilot = client.post("/v1/experiments", json=DOCUMENT).json()
+    too_early = client.post("/v1/experiments", json={"confirms": pilot["id"]})
+    assert too_early.status_code == 422
+    errors = {error["pointer"]: error["detail"] for error in too_early.json()["errors"]}
+    detail = f"{pilot['id']} has chosen no setting of l2, which a follow-up would judge"
+    assert errors["/variants/1/name"] == detail
+    finish(database, pilot["id"], Purpose.TUNE)
+    with database.write() as session:
+        auto_extend_experiments(session)
+    finish(database, pilot["id"], Purpose.JUDGE)
+    trials = client.get(f"/v1/experiments/{pilot['id']}/trials").json()
+    tune = client.get(pilot["links"]["self"]).json()["spec"]["tune"]
+    document = {"confirms": pilot["id"], "variants": [{"name": "l2"}], "tune": DOCUMENT["tune"]}
+    strength = {"tune": {"parameters": {"/regularization/l2/factor": {"values": [0.1]}}}}
+    refused: dict[str, dict[str, Any]] = {
+        "/tune": {"tune": {"trials": 3}},
+        "/seeds": {"seeds": trials["items"][0]["seeds"]},
+        "/variants/1/tune": {"variants": [DOCUMENT["variants"][1] | strength]},
+        "/variants/1/name": {"variants": [{"name": "L1"}]},
+    }
+    for pointer, changes in refused.items():
+        response = client.post("/v1/experiments", json=document | changes)
+        assert pointer in {error["pointer"] for error in response.json()["errors"]}
+    assert client.post("/v1/experiments?dry_run=true", json=document).json()["jobs"] == 12
+    follow_up = client.post("/v1/experiments", json=document).json()
+    assert follow_up["spec"]["tune"] == tune
+    progress = follow_up["progress"]
+    assert (progress["total"], progress["deleted"], follow_up["auto_extending"]) == (12, 0, False)
+    jobs = client.get(f"/v1/jobs?experiment={follow_up['id']}&limit=100").json()["items"]
+    assert {(job["purpose"], job["spec"]["seed"]) for job in jobs} == {
+        ("judge", seed) for seed in range(2, 8)
+    }
+    rates = {job["variant"]: job["spec"]["training"]["optimizer"]["learning_rate"] for job in jobs}
+    assert rates == {name: tune["settings"][name][tune["chosen"][name]][RATE] for name in ("none", "l2")}
+    # Neither an extension nor a clone tunes.
+    extended = client.post(follow_up["links"]["extend"], json={"seeds": [90]}).json()
+    assert (extended["progress"]["total"], extended["auto_extending"]) == (14, False)
+    again = client.post("/v1/experiments?dry_run=true", json={"from": follow_up["id"]}).json()
+    assert (again["jobs"], again["reused"]) == (14, 0)
+    finish(database, follow_up["id"], Purpose.JUDGE)
+    with database.write() as session:
+        assert not auto_extend_experiments(session)
+    path = follow_up["links"]["self"]
+    assert client.get(f"{path}/trials").json() == trials
+    assert trials["experiment_id"] == pilot["id"]
+    tuning = client.get(f"{path}/report").json()["tuning"]
+    assert (tuning["experiment_id"], [item["finished"] for item in tuning["variants"]]) == (
+        pilot["id"],
+        [2, 2],
+    )
+    sentence = f"it judges the settings that {pilot['id']} chose, whose trials these are"
+    assert sentence in client.get(f"{path}/report?format=md").text
+    assert client.delete(pilot["links"]["self"]).status_code == 204
+    assert {trial["state"] for trial in client.get(f"{path}/trials").json()["items"]} == {"deleted"}
+    assert "that an experiment that was deleted chose" in client.get(f"{path}/report?format=md").text
+    addition = {"variants": [{"name": "L1", "changes": {"regularization": {"l1": {}}}}]}
+    assert client.post(follow_up["links"]["extend"], json=addition).status_code == 422
+    assert client.post(follow_up["links"]["extend"], json={"seeds": [91]}).json()["progress"]["total"] == 16
