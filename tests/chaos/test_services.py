@@ -93,9 +93,15 @@ class Fleet:
 
 
 @contextmanager
-def frozen(process: Child) -> Iterator[None]:
-    """A process with all its children is frozen while the block runs."""
-    os.killpg(process.pid, signal.SIGSTOP)
+def frozen(process: Child, database: Database | None = None) -> Iterator[None]:
+    """A process with all its children is frozen while the block runs; given a database, in no transaction.
+
+    Frozen in one, it would hold the only write lock that SQLite has, and the API would rightly answer 503.
+    """
+    with ExitStack() as stack:
+        if database:
+            stack.enter_context(database.write()).connection()  # takes that lock
+        os.killpg(process.pid, signal.SIGSTOP)
     try:
         yield
     finally:
@@ -189,7 +195,10 @@ def test_an_api_that_dies_between_commit_and_notification(
         with socket.create_server(("127.0.0.1", 0)) as mute:
             url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
             settings = fleet.settings.model_copy(update={"broker_url": url})
-            with frozen(fleet.worker), api(settings, tmp_path / f"{number}.log") as (process, client):
+            with (
+                frozen(fleet.worker, fleet.database),
+                api(settings, tmp_path / f"{number}.log") as (process, client),
+            ):
                 job_ids.append(submit(client, seed=number))
                 mute.settimeout(30.0)
                 mute.accept()[0].close()
@@ -211,7 +220,7 @@ def test_a_broker_that_is_down_at_submit(fleet: Fleet, tally: Tally, full: bool)
 
 
 def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
-    with frozen(fleet.worker):
+    with frozen(fleet.worker, fleet.database):
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
         assert fleet.get_failing_checks() == {"worker"}, "a frozen worker trains nothing"
@@ -223,7 +232,7 @@ def test_a_flushed_broker(fleet: Fleet, tally: Tally, full: bool) -> None:
 
 
 def test_every_message_delivered_three_times(fleet: Fleet, tally: Tally, full: bool) -> None:
-    with frozen(fleet.worker):
+    with frozen(fleet.worker, fleet.database):
         job_ids = fleet.submit(100 if full else 20)
         wait_until(lambda: all(fleet.job(job_id).dispatched_at for job_id in job_ids))
         messages = fleet.redis.lrange(QUEUE, 0, -1)
@@ -344,7 +353,7 @@ def test_two_workers_with_one_host_name_and_process_number(
         or subprocess.run([unshare, "--fork", "--pid", "true"], check=False).returncode
     ):
         pytest.skip("only at length, where a test may create process namespaces")
-    with ExitStack() as stack, frozen(fleet.worker):
+    with ExitStack() as stack, frozen(fleet.worker, fleet.database):
         twins = [
             stack.enter_context(contained_worker(fleet.settings, tmp_path / f"{number}.log"))
             for number in (1, 2)
