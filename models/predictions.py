@@ -29,6 +29,9 @@ REPLY_SECONDS = 60
 """How long a reply stays in Redis after its request has timed out."""
 MOST_IMAGES = 256
 MOST_JOBS = 10
+MOST_DROPOUT_SAMPLES = 100
+MOST_PASSES = MOST_IMAGES * MOST_JOBS
+"""Of an image through a model in one request: with dropout samples, no more than without."""
 
 _MOST_WAITING = 32
 """Requests in the queue above which no more are sent: each may take 1.4 MB of Redis's memory."""
@@ -38,6 +41,8 @@ Choice = Literal["auto", "true", "false"]
 """Whether an image is transformed before prediction: detected from the image, or as given."""
 Probabilities = list[list[float]]
 """(n, classes): of each image, of each class."""
+Spread = dict[str, Any]
+"""One image's `samples`, with their `sd`, `predictive_entropy` and `mutual_information`."""
 
 # Errors that the predictor returns in place of probabilities, and the exceptions they become.
 GONE, DAMAGED, AWAY, FAILED = "gone", "damaged", "away", "failed"
@@ -71,6 +76,19 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         NotFound: a job, or its model, is no longer there.
         Conflict: a model's file is corrupted.
     """
+    probabilities: list[Probabilities] = _request(settings, job_ids, images)["probabilities"]
+    return probabilities
+
+
+def sample_dropout(
+    settings: Settings, job_ids: Sequence[str], images: bytes, samples: int
+) -> tuple[list[Probabilities], list[list[Spread]]]:
+    """As `predict`, with dropout active: means over the samples, and each image's spread, for each job."""
+    answer = _request(settings, job_ids, images, dropout_samples=samples)
+    return answer["probabilities"], answer["spreads"]
+
+
+def _request(settings: Settings, job_ids: Sequence[str], images: bytes, **options: int) -> dict[str, Any]:
     app = _get_celery(settings)
     from kombu.exceptions import KombuError  # noqa: PLC0415 (comes with Celery)
     from redis.exceptions import RedisError  # noqa: PLC0415 (the same)
@@ -94,6 +112,8 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
                 "job_ids": list(job_ids),
                 "images": base64.b64encode(images).decode(),
                 "reply_key": reply_key,
+                # Only what is asked for, as a predictor of an earlier release knows no options.
+                **options,
             },
             queue=QUEUE,
             expires=settings.prediction_seconds,
@@ -108,11 +128,10 @@ def predict(settings: Settings, job_ids: Sequence[str], images: bytes) -> list[P
         raise PredictorUnavailable(
             f"The predictor did not answer within {settings.prediction_seconds:g} s; it may be busy."
         )
-    answer = json.loads(reply[1])
+    answer: dict[str, Any] = json.loads(reply[1])
     if "fault" in answer:
         raise _FAULTS[answer["fault"]](answer["detail"])
-    probabilities: list[Probabilities] = answer["probabilities"]
-    return probabilities
+    return answer
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from regbench.base import (
     ChartFormat,
-    Choice,
     Document,
     Edit,
     Items,
@@ -30,7 +29,6 @@ from regbench.resources import (
     Experiment,
     Job,
     JobState,
-    Predictions,
     Readiness,
 )
 from regbench.sharing import SharingMethods
@@ -291,23 +289,6 @@ class Regbench(CatalogueMethods, SharingMethods):
         """
         path = f"/v1/jobs/{job_id}/test-predictions"
         return self._http.request("GET", path, params={"format": form}).content
-
-    def predict(
-        self, job_id: str, images: Sequence[bytes], *, invert: Choice = "auto", center: Choice = "auto"
-    ) -> Predictions:
-        """The predictions of a succeeded job's model for the contents of PNG or JPEG files, up to 256.
-
-        `invert`: whether ink is dark; auto looks at the border. `center`: whether to box and centre the digit
-        as MNIST does; auto leaves an image of 28x28 as it is.
-        """
-        response = self._http.request(
-            "POST",
-            f"/v1/jobs/{job_id}/predict",
-            idempotent=True,
-            params={"invert": invert, "center": center},
-            files=[("image", ("image", content)) for content in images],
-        )
-        return self._read(response, Predictions)
 
     def comparison(self, experiment_id: str, *, baseline: str | None = None) -> Report:
         """The experiment's report, parsed."""

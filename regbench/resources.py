@@ -358,6 +358,15 @@ class Readiness(Resource):
         return [name for name, outcome in self.checks.items() if outcome != "ok"]
 
 
+class DropoutSpread(Resource):
+    """How far a model's predictions for an image are apart with active dropout; entropies in nats."""
+
+    samples: int
+    sd: list[float]
+    predictive_entropy: float
+    mutual_information: float
+
+
 class Prediction(Resource):
     """A model's prediction for one image: a probability of each class, and why it is doubtful."""
 
@@ -365,6 +374,7 @@ class Prediction(Resource):
     confidence: float
     probabilities: list[float]
     warnings: list[str]
+    dropout: DropoutSpread | None = None
 
 
 class Predictions(Resource):

@@ -1,4 +1,4 @@
-"""Datasets on their way to the service: the files are streamed, never whole in memory."""
+"""What is uploaded to the service: datasets, streamed and never whole in memory, and images to predict."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 
-from regbench.base import Items, Shape
+from regbench.base import Choice, Items, Shape
 from regbench.connection import Connection
 from regbench.errors import ClientError
-from regbench.resources import Dataset, Preset, Technique
+from regbench.resources import Dataset, Predictions, Preset, Technique
 
 _SECONDS = 900.0
 """A large dataset is read for minutes before the service responds."""
@@ -47,7 +47,7 @@ def send_dataset(
 
 
 class CatalogueMethods:
-    """The client's methods for what one may choose from: datasets, techniques, presets."""
+    """The client's methods for datasets, techniques, presets, and predictions of images."""
 
     _http: Connection
 
@@ -92,3 +92,28 @@ class CatalogueMethods:
     def preset(self, name: str) -> Preset:
         """One ready experiment."""
         return self._get(f"/v1/presets/{name}", Preset)
+
+    def predict(
+        self,
+        job_id: str,
+        images: Sequence[bytes],
+        *,
+        invert: Choice = "auto",
+        center: Choice = "auto",
+        dropout_samples: int | None = None,
+    ) -> Predictions:
+        """The predictions of a succeeded job's model for the contents of PNG or JPEG files, up to 256.
+
+        `invert`: whether ink is dark; auto looks at the border. `center`: whether to box and centre the digit
+        as MNIST does; auto leaves an image of 28x28 as it is. With `dropout_samples` (2 to 100) dropout is
+        active in so many passes: probabilities are their means, and `dropout` has their spread.
+        """
+        samples = {} if dropout_samples is None else {"dropout_samples": dropout_samples}
+        response = self._http.request(
+            "POST",
+            f"/v1/jobs/{job_id}/predict",
+            idempotent=True,
+            params={"invert": invert, "center": center, **samples},
+            files=[("image", ("image", content)) for content in images],
+        )
+        return self._read(response, Predictions)

@@ -1,8 +1,10 @@
 """Trained models, kept loaded for predictions."""
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,31 @@ from models.spec import PIXELS, STORED, JobSpec
 from models.store.database import Database
 from models.store.jobs import get_result
 from models.store.transitions import get_job
+from models.techniques import CATALOGUE
 from worker.engine import start_engine
 from worker.network import build_inference_model
+from worker.techniques.noise import NOISE_LAYERS
 from worker.weights import compute_weights_sha256
 
 log = logging.getLogger(__name__)
 
 Images = NDArray[np.float32]
-Model = Callable[[Images], Any]
-"""Images (n, 784) in, a tensor of probabilities (n, classes) out."""
+_DROPOUT_LAYERS = tuple(
+    layer.keras_layer for technique, layer in NOISE_LAYERS.items() if CATALOGUE[technique].drops_units
+)
+
+
+class LoadedModel:
+    """A model's functions of images; the one with active dropout is compiled when it is first used."""
+
+    def __init__(self, network: keras.Model) -> None:
+        self._network = network
+        self.compute_probabilities = build_per_image_function(network)
+
+    @cached_property
+    def sample_probabilities(self) -> Callable[[Images, int], Any]:
+        """Images (n, 784) and a number of samples in, a tensor of (n, samples, classes) out."""
+        return build_dropout_function(self._network)
 
 
 class ModelCache:
@@ -36,7 +54,7 @@ class ModelCache:
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
         self._store = ArtifactStore(settings)
-        models: LRUCache[str, Model] = LRUCache(settings.predictor_models)
+        models: LRUCache[str, LoadedModel] = LRUCache(settings.predictor_models)
         self._model = cached(models)(self._load)
         start_engine(settings.training_threads)
 
@@ -51,10 +69,18 @@ class ModelCache:
             NotFound: there is no such job, or it has no model, or no longer.
             ArtifactCorrupted: the model's file or its weights are not the ones that were stored.
         """
-        probabilities: NDArray[np.float32] = self._model(job_id)(images).numpy()
+        probabilities: NDArray[np.float32] = self._model(job_id).compute_probabilities(images).numpy()
         return probabilities
 
-    def _load(self, job_id: str) -> Model:
+    def sample(self, job_id: str, images: Images, samples: int) -> NDArray[np.float32]:
+        """As `predict`, so many times with dropout active: probabilities (n, samples, classes).
+
+        The same image has the same samples in every request. Raises as `predict` does.
+        """
+        probabilities: NDArray[np.float32] = self._model(job_id).sample_probabilities(images, samples).numpy()
+        return probabilities
+
+    def _load(self, job_id: str) -> LoadedModel:
         with self._database.read() as session:
             job = get_job(session, job_id)
         result = get_result(job)
@@ -64,7 +90,7 @@ class ModelCache:
         # Keras leaves weights that it does not find in a file as they are, which is random.
         if compute_weights_sha256(network) != result.weights_sha256:
             raise ArtifactCorrupted(f"The weights in {result.model_path} differ from the trained ones.")
-        return build_per_image_function(network)
+        return LoadedModel(network)
 
 
 def load_network(spec: JobSpec, keras_file: bytes) -> keras.Model:
@@ -77,11 +103,11 @@ def load_network(spec: JobSpec, keras_file: bytes) -> keras.Model:
     return network
 
 
-def build_per_image_function(network: keras.Model) -> Model:
-    """The network as one compiled function of images (n, 784), each of which passes through it alone.
+def build_per_image_function(network: keras.Model) -> Callable[[Images], Any]:
+    """The network as one compiled function: images (n, 784) in, probabilities (n, classes) out.
 
-    Sums over a batch round differently at different positions: in a batch, an image's probabilities would
-    depend in their last digits on the other images.
+    Each image passes through it alone. Sums over a batch round differently at different positions: in a
+    batch, an image's probabilities would depend in their last digits on the other images.
     """
 
     @tf.function(input_signature=[tf.TensorSpec((None, PIXELS))], autograph=False)
@@ -89,5 +115,49 @@ def build_per_image_function(network: keras.Model) -> Model:
         return tf.map_fn(lambda image: network(image[None], training=False)[0], images, parallel_iterations=1)
 
     # Traced now, and called past the warning that tf.function gives where many models are loaded in turn.
-    traced: Model = compute_probabilities.get_concrete_function()
+    traced: Callable[[Any], Any] = compute_probabilities.get_concrete_function()
     return lambda images: traced(tf.constant(images))
+
+
+def build_dropout_function(network: keras.Model) -> Callable[[Images, int], Any]:
+    """The network with only its dropout layers as in training (Gal and Ghahramani 2016), compiled.
+
+    Noise on the input stays off, and a batch normalization keeps its running statistics. An image's masks
+    depend on its pixels and the layer alone, and so not on the other images of a request.
+    """
+
+    def sample_image(image_and_seed: tuple[Any, Any], samples: Any) -> Any:
+        image, seed = image_and_seed
+        x = tf.repeat(image[None], samples, axis=0)
+        # build_inference_model makes a chain, whose first layer is the input.
+        for index, layer in enumerate(network.layers[1:]):
+            is_active = isinstance(layer, _DROPOUT_LAYERS)
+            if is_active:
+                layer.seed_generator.state.assign(tf.stack([seed, tf.constant(index, tf.int64)]))
+            x = layer(x, training=True) if is_active else layer(x, training=False)
+        return x
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, PIXELS)),
+            tf.TensorSpec((None,), tf.int64),
+            tf.TensorSpec((), tf.int32),
+        ],
+        autograph=False,
+    )
+    def sample_images(images: Any, seeds: Any, samples: Any) -> Any:
+        return tf.map_fn(
+            lambda image_and_seed: sample_image(image_and_seed, samples),
+            (images, seeds),
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,
+        )
+
+    traced = sample_images.get_concrete_function()
+
+    def sample(images: Images, samples: int) -> Any:
+        digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
+        seeds = [int.from_bytes(digest[:4], "little") for digest in digests]
+        return traced(tf.constant(images), tf.constant(seeds, tf.int64), tf.constant(samples))
+
+    return sample

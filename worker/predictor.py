@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from celery import Celery, signals
+from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
 from models.errors import ArtifactCorrupted, NotFound, ServiceUnavailable
@@ -70,14 +71,21 @@ def _make_models() -> "ModelCache":
 
 
 @app.task(name=PREDICT)
-def predict(job_ids: list[str], images: str, reply_key: str) -> None:
-    """Send each job's probabilities (n, classes) for images (n, 784), base64 of float32; or an error."""
+def predict(job_ids: list[str], images: str, reply_key: str, dropout_samples: int | None = None) -> None:
+    """Send each job's probabilities (n, classes) for images (n, 784), base64 of float32; or an error.
+
+    With `dropout_samples` also how far as many passes with active dropout are apart; the probabilities are
+    then their means.
+    """
     response: dict[str, Any]
     try:
         pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
-        response = {
-            "probabilities": [get_model_cache().predict(job_id, pixels).tolist() for job_id in job_ids]
-        }
+        cache = get_model_cache()
+        if dropout_samples is None:
+            response = {"probabilities": [cache.predict(job_id, pixels).tolist() for job_id in job_ids]}
+        else:
+            summaries = [summarize(cache.sample(job_id, pixels, dropout_samples)) for job_id in job_ids]
+            response = {key: [summary[key] for summary in summaries] for key in ("probabilities", "spreads")}
     except ArtifactCorrupted as error:
         log.error("not loaded: %s", error.message)
         response = {"fault": DAMAGED, "detail": f"{error.message} It was not loaded; train the job again."}
@@ -92,6 +100,33 @@ def predict(job_ids: list[str], images: str, reply_key: str) -> None:
         response = {"fault": FAILED, "detail": f"The predictor failed with {cause}; its log has the cause."}
     with app.backend.client.pipeline() as pipeline:
         pipeline.rpush(reply_key, json.dumps(response)).expire(reply_key, REPLY_SECONDS).execute()
+
+
+def summarize(samples: NDArray[np.float32]) -> dict[str, Any]:
+    """Means over samples (n, samples, classes) of probabilities, and each image's spread."""
+    exact = samples.astype(float)
+    mean = exact.mean(axis=1)
+
+    def compute_entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        logarithms = np.log(np.maximum(probabilities, np.finfo(float).tiny))
+        entropy: NDArray[np.float64] = -(probabilities * logarithms).sum(axis=-1)
+        return entropy
+
+    predictive_entropy = compute_entropy(mean)
+    # Not negative but for rounding, as entropy is concave.
+    mutual_information = np.maximum(predictive_entropy - compute_entropy(exact).mean(axis=1), 0.0)
+    spreads = [
+        {
+            "samples": exact.shape[1],
+            "sd": sd.tolist(),
+            "predictive_entropy": float(entropy),
+            "mutual_information": float(information),
+        }
+        for sd, entropy, information in zip(
+            exact.std(axis=1, ddof=1), predictive_entropy, mutual_information, strict=True
+        )
+    ]
+    return {"probabilities": mean.tolist(), "spreads": spreads}
 
 
 @signals.setup_logging.connect

@@ -23,12 +23,21 @@ from api.predictions import schemas
 from models import predictions
 from models.dataset_spec import DatasetSpec
 from models.errors import FieldError, InvalidSpec, PredictorUnavailable
-from models.predictions import MOST_IMAGES, MOST_JOBS, Choice, Probabilities
+from models.predictions import (
+    MOST_DROPOUT_SAMPLES,
+    MOST_IMAGES,
+    MOST_JOBS,
+    MOST_PASSES,
+    Choice,
+    Probabilities,
+    Spread,
+)
 from models.settings import Settings
-from models.spec import SIDE
+from models.spec import SIDE, STORED, JobSpec
 from models.store.database import Database
 from models.store.datasets import find_class_names
 from models.store.jobs import get_jobs, get_result
+from models.techniques import CATALOGUE
 
 if TYPE_CHECKING:
     from api.predictions.image_files import Grey
@@ -69,6 +78,7 @@ class Limits:
     waiting_of_owner: Counter[str | None] = field(default_factory=Counter)
 
 
+_DROPOUT_ADVICE = "a model with " + " or ".join(name for name, kind in CATALOGUE.items() if kind.drops_units)
 _UNSURE = 0.5
 """A confidence below which an answer says that the model is unsure."""
 _FILE = {"type": "string", "format": "binary"}
@@ -170,6 +180,15 @@ ImagesDep = Annotated[Images, Depends(parse_images)]
 Include = Annotated[
     Literal["images"] | None, Query(description="`images`: also return the images that the model received")
 ]
+DropoutSamples = Annotated[
+    int | None,
+    Query(
+        ge=2,
+        le=MOST_DROPOUT_SAMPLES,
+        description="Passes with active dropout (Gal and Ghahramani 2016): mean probabilities and their "
+        f"spread; at most {MOST_PASSES:,} passes over all images and models",
+    ),
+]
 
 
 @router.post("/v1/jobs/{job_id}/predict")
@@ -181,9 +200,10 @@ async def predict_images(
     settings: SettingsDep,
     request: Request,
     include: Include = None,
+    dropout_samples: DropoutSamples = None,
 ) -> schemas.Predictions:
     """What a succeeded job's model makes of images: JSON, one PNG or JPEG file, or a form of such files."""
-    [prediction] = await _predict(request, database, settings, [job_id], images)
+    [prediction] = await _predict(request, database, settings, [job_id], images, dropout_samples)
     return schemas.Predictions(
         **vars(prediction),
         images=_encode_images(images.pixels, include),
@@ -199,33 +219,26 @@ async def predict_with_models(
     settings: SettingsDep,
     request: Request,
     include: Include = None,
+    dropout_samples: DropoutSamples = None,
 ) -> schemas.PredictionsByJob:
     """What several jobs' models make of the same images, in the order of the jobs."""
     job_ids = [parse_id("job", item) for item in dict.fromkeys(job)]
-    items = await _predict(request, database, settings, job_ids, images)
+    items = await _predict(request, database, settings, job_ids, images, dropout_samples)
     return schemas.PredictionsByJob(items=items, images=_encode_images(images.pixels, include))
 
 
 async def _predict(
-    request: Request, database: Database, settings: Settings, job_ids: Sequence[str], images: Images
+    request: Request,
+    database: Database,
+    settings: Settings,
+    job_ids: Sequence[str],
+    images: Images,
+    samples: int | None,
 ) -> list[schemas.JobPredictions]:
-    def ask() -> list[schemas.JobPredictions]:
-        class_names = []
-        with database.read() as session:
-            for job in get_jobs(session, job_ids):
-                get_result(job)
-                dataset = DatasetSpec.model_validate(job.spec["dataset"])
-                class_names.append(find_class_names(session, job.owner, dataset))
-        # As worker/predictor.py reads them.
-        by_job = predictions.predict(settings, job_ids, images.pixels.astype("<f4").tobytes())
-        return [
-            schemas.JobPredictions(
-                job_id=job_id,
-                predictions=_build_predictions(probabilities, images.warnings),
-                class_names=names,
-            )
-            for job_id, probabilities, names in zip(job_ids, by_job, class_names, strict=True)
-        ]
+    passes = (samples or 1) * len(job_ids) * len(images.pixels)
+    if passes > MOST_PASSES:
+        advice = f"{passes:,} passes (samples x models x images) are over {MOST_PASSES:,}; send fewer images"
+        raise InvalidSpec([FieldError("?dropout_samples", advice)])
 
     limits: Limits = request.app.state.limits
     if limits.waiting.available_tokens < 1:
@@ -237,24 +250,63 @@ async def _predict(
         raise PredictorUnavailable(f"{most} requests of yours are already waiting for predictions.")
     limits.waiting_of_owner[owner] += 1
     try:
-        return await to_thread.run_sync(ask, limiter=limits.waiting)
+        return await to_thread.run_sync(
+            _ask_predictor, database, settings, job_ids, images, samples, limiter=limits.waiting
+        )
     finally:
         limits.waiting_of_owner[owner] -= 1
         if not limits.waiting_of_owner[owner]:
             del limits.waiting_of_owner[owner]
 
 
+def _ask_predictor(
+    database: Database, settings: Settings, job_ids: Sequence[str], images: Images, samples: int | None
+) -> list[schemas.JobPredictions]:
+    class_names = []
+    with database.read() as session:
+        for job in get_jobs(session, job_ids):
+            get_result(job)
+            techniques = JobSpec.model_validate(job.spec, context=STORED).regularization.active
+            if samples and not any(technique.drops_units for technique in techniques.values()):
+                advice = f"the model of {job.id} was trained without dropout; leave this out, or choose "
+                raise InvalidSpec([FieldError("?dropout_samples", advice + _DROPOUT_ADVICE)])
+            dataset = DatasetSpec.model_validate(job.spec["dataset"])
+            class_names.append(find_class_names(session, job.owner, dataset))
+    # As worker/predictor.py reads them.
+    pixels = images.pixels.astype("<f4").tobytes()
+    spreads: Sequence[Sequence[Spread | None]]
+    if samples:
+        by_job, spreads = predictions.sample_dropout(settings, job_ids, pixels, samples)
+    else:
+        by_job = predictions.predict(settings, job_ids, pixels)
+        spreads = [[None] * len(images.pixels)] * len(job_ids)
+    return [
+        schemas.JobPredictions(
+            job_id=job_id,
+            predictions=_build_predictions(probabilities, images.warnings, of_images),
+            class_names=names,
+        )
+        for job_id, probabilities, of_images, names in zip(job_ids, by_job, spreads, class_names, strict=True)
+    ]
+
+
 def _build_predictions(
-    probabilities: Probabilities, warnings: Sequence[Sequence[str]]
+    probabilities: Probabilities,
+    warnings: Sequence[Sequence[str]],
+    spreads: Sequence[Spread | None],
 ) -> list[schemas.Prediction]:
     predictions = []
-    for of_classes, doubts in zip(probabilities, warnings, strict=True):
+    for of_classes, doubts, spread in zip(probabilities, warnings, spreads, strict=True):
         confidence = max(of_classes)
         label = of_classes.index(confidence)
         unsure = [f"the model is unsure: {confidence:.0%} for a {label}"] if confidence < _UNSURE else []
         predictions.append(
             schemas.Prediction(
-                label=label, confidence=confidence, probabilities=of_classes, warnings=[*doubts, *unsure]
+                label=label,
+                confidence=confidence,
+                probabilities=of_classes,
+                warnings=[*doubts, *unsure],
+                dropout=schemas.DropoutSpread(**spread) if spread else None,
             )
         )
     return predictions

@@ -5,6 +5,20 @@ from pydantic import Field
 from api.http.schemas import ResponseModel
 
 
+class DropoutSpread(ResponseModel):
+    """How far a model's predictions for an image are apart while its dropout layers are active."""
+
+    samples: int = Field(description="Passes through the model, each with masks of its own")
+    sd: list[float] = Field(description="Of each class's probability over the samples, with n - 1")
+    predictive_entropy: float = Field(
+        description="Entropy of the mean probabilities, in nats: all of the uncertainty"
+    )
+    mutual_information: float = Field(
+        description="That entropy less the samples' mean entropy, in nats: the model's part of it, which "
+        "more training images could lower"
+    )
+
+
 class Prediction(ResponseModel):
     """What a model makes of one image."""
 
@@ -12,6 +26,9 @@ class Prediction(ResponseModel):
     confidence: float = Field(description="That class's probability")
     probabilities: list[float] = Field(description="Of each class, in order; they add up to 1")
     warnings: list[str] = Field(description="Reasons to doubt the prediction; empty if there are none")
+    dropout: DropoutSpread | None = Field(
+        None, description="With `?dropout_samples=n`, when the probabilities are means; otherwise null"
+    )
 
 
 class JobPredictions(ResponseModel):

@@ -42,6 +42,9 @@ class Technique(BaseModel):
     between_epochs: ClassVar[bool] = False
     """Whether it acts between epochs alone and so is no part of the compiled program."""
 
+    drops_units: ClassVar[bool] = False
+    """Whether it is a kind of dropout, which may be active for predictions, too (Gal and Ghahramani 2016)."""
+
     @property
     def strength(self) -> float:
         """The main parameter's value."""

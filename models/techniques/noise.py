@@ -10,6 +10,7 @@ class Dropout(Technique):
 
     strength_parameter = "rate"
     group = "Noise in the network"
+    drops_units = True
     families_that_need_hidden_units = ("mlp", "cnn")
     switches = ("input_rate", "rate")
 
@@ -43,6 +44,7 @@ class SpatialDropout(Technique):
 
     strength_parameter = "rate"
     group = "Noise in the network"
+    drops_units = True
     model_families = ("cnn",)
     family_advice = "an mlp has no feature maps; choose dropout, or the family cnn"
 
@@ -68,6 +70,7 @@ class GaussianDropout(Technique):
 
     strength_parameter = "rate"
     group = "Noise in the network"
+    drops_units = True
     families_that_need_hidden_units = ("mlp", "cnn")
 
     rate: float = Field(

@@ -144,6 +144,10 @@ def predict(
     center: Annotated[
         Choice, typer.Option(help="Whether to crop and center the digit as in MNIST; auto: unless 28x28.")
     ] = "auto",
+    dropout_samples: Annotated[
+        int | None,
+        typer.Option(min=2, max=100, help="Passes with active dropout; says how far they are apart."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify images with a trained model.
@@ -151,10 +155,13 @@ def predict(
     \b
     Example:
       regbench predict job_1 seven.png
+      regbench predict job_1 seven.png --dropout-samples 50
     """
     contents = [path.read_bytes() for path in images]
     with connect(url) as client, show_status("Predicting"):
-        response = client.predict(job_id, contents, invert=invert, center=center)
+        response = client.predict(
+            job_id, contents, invert=invert, center=center, dropout_samples=dropout_samples
+        )
     if as_json:
         write_json(response)
     else:
@@ -169,6 +176,14 @@ def predict(
             )
             for warning in prediction.warnings:
                 console.print(Text(f"warning: {warning}", "yellow"), soft_wrap=True)
+            spread = prediction.dropout
+            if spread:
+                console.print(
+                    f"mean of {spread.samples} passes with dropout, with their sd: entropy "
+                    f"{spread.predictive_entropy:.3f} nats, of which {spread.mutual_information:.3f} are the "
+                    "model's own uncertainty",
+                    soft_wrap=True,
+                )
             table = Table.grid(padding=(0, 1))
             for label, probability in enumerate(prediction.probabilities):
                 style = "bold" if label == prediction.label else ""
@@ -177,7 +192,6 @@ def predict(
                     if console.encoding.startswith("utf")
                     else Text("#" * round(_BAR_WIDTH * probability))
                 )
-                table.add_row(
-                    Text(response.get_class_name(label), style), bar, Text(f"{probability:6.1%}", style)
-                )
+                value = f"{probability:6.1%}" + (f" (sd {spread.sd[label]:.1%})" if spread else "")
+                table.add_row(Text(response.get_class_name(label), style), bar, Text(value, style))
             console.print(table)

@@ -38,6 +38,7 @@ from tests.factories import finish_job, job_spec, result_record
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.http.test_problems import problem
 from worker import artifacts
+from worker.model_cache import load_network
 from worker.network import KerasLayers, build_network, export_model
 from worker.runner import Runner
 from worker.weights import compute_weights_sha256
@@ -272,6 +273,42 @@ def test_several_models_predict_the_same_images(service: Service, trained: str, 
     for item in items:
         apart = service.predict(item["job_id"], images)
         assert np.array_equal([prediction["probabilities"] for prediction in item["predictions"]], apart)
+
+
+@pytest.mark.parametrize("name", ["batch-normalization", "normalization-after", "cnn"])
+def test_dropout_samples_spread_around_the_prediction(service: Service, mnist_5k: Dataset, name: str) -> None:
+    job_id = service.job_of(SPECS[name])
+    images = mnist_5k.test_images[:3]
+
+    def sample(samples: int, chosen: NDArray[Any]) -> list[dict[str, Any]]:
+        answer = service.client.post(
+            f"/v1/jobs/{job_id}/predict?dropout_samples={samples}", json={"images": chosen.tolist()}
+        )
+        assert answer.status_code == 200, answer.text + service.log.read_text()
+        items: list[dict[str, Any]] = answer.json()["predictions"]
+        return items
+
+    predictions = sample(50, images)
+    assert sample(50, images) == predictions
+    # Nor does an image's answer depend on the others.
+    assert sample(50, images[2:]) == predictions[2:]
+    for prediction in predictions:
+        spread, mean = prediction["dropout"], np.array(prediction["probabilities"])
+        assert sum(mean) == pytest.approx(1)
+        assert max(spread["sd"]) > 0.001
+        assert spread["predictive_entropy"] == pytest.approx(-(mean * np.log(mean)).sum())
+        assert 0 < spread["mutual_information"] < spread["predictive_entropy"]
+    # The network itself, its dropout layers alone being as in training: other masks, the same distribution.
+    with service.database.read() as session:
+        result = jobs.get_result(jobs.get_jobs(session, [job_id])[0])
+        content = ArtifactStore(service.settings).get(result.model_path, sha256=result.model_sha256)
+    network = load_network(SPECS[name], content)
+    x = np.repeat(images[:1].reshape(1, -1) / np.float32(255), 4000, axis=0)
+    for layer in network.layers[1:]:
+        x = layer(x, training="dropout" in layer.name)
+    expected, sd = np.mean(x, axis=0), np.std(x, axis=0)
+    assert (np.abs(predictions[0]["probabilities"] - expected) < 5 * sd / 50**0.5 + 1e-3).all()
+    assert predictions[0]["dropout"]["sd"] == pytest.approx(sd, rel=0.6, abs=1e-3)
 
 
 def test_the_models_that_were_used_last_stay_loaded(service: Service, mnist_5k: Dataset) -> None:

@@ -60,6 +60,7 @@ def predictions(*labels: int) -> dict[str, Any]:
                 "confidence": 0.91,
                 "probabilities": [0.91 if digit == label else 0.01 for digit in range(10)],
                 "warnings": [],
+                "dropout": None,
             }
             for label in labels
         ],

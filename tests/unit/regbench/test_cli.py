@@ -382,6 +382,23 @@ def test_f2_the_reasons_to_doubt_a_prediction_are_shown(service: Service, tmp_pa
     ]
 
 
+def test_the_spread_of_dropout_samples_is_shown(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(b"an image")
+    answer = predictions(7)
+    answer["predictions"][0]["dropout"] = {
+        "samples": 50,
+        "sd": [0.02] * 10,
+        "predictive_entropy": 0.5,
+        "mutual_information": 0.125,
+    }
+    service.answer("POST /v1/jobs/job_1/predict", (200, answer))
+    result = run(service, "predict", "job_1", str(tmp_path / "seven.png"), "--dropout-samples", "50")
+    assert service.requests[0].query["dropout_samples"] == ["50"]
+    lines = result.stdout.splitlines()
+    assert "entropy 0.500 nats, of which 0.125 are the model's own uncertainty" in lines[1]
+    assert lines[9].endswith("91.0% (sd 2.0%)")
+
+
 def test_predictions_as_json(service: Service, tmp_path: Path) -> None:
     (tmp_path / "seven.png").write_bytes(b"an image")
     service.answer("POST /v1/jobs/job_1/predict", (200, predictions(7)))

@@ -23,7 +23,7 @@ from models.settings import Settings
 from models.states import JobState
 from models.store import keys
 from models.store.database import Database
-from tests.factories import finished_job, job_in
+from tests.factories import finished_job, job_in, job_spec
 from tests.integration.api.conftest import TestClient
 from tests.integration.api.http.test_problems import pointers, problem
 
@@ -84,7 +84,13 @@ def test_images_as_numbers(client: TestClient, path: str, answers: Answers) -> N
     assert answer.json() == {
         "job_id": path.split("/")[3],
         "predictions": [
-            {"label": 9, "confidence": 0.55, "probabilities": [0.05] * 9 + [0.55], "warnings": []}
+            {
+                "label": 9,
+                "confidence": 0.55,
+                "probabilities": [0.05] * 9 + [0.55],
+                "warnings": [],
+                "dropout": None,
+            }
         ]
         * 2,
         "class_names": None,
@@ -168,6 +174,32 @@ def test_several_models_get_the_same_images(client: TestClient, database: Databa
     assert pointers(client.post("/v1/predict", json={"images": [BLANK]})) == ["?job"]
     problem(client.post(f"/v1/predict?job={one}&job=job_none", json={"images": [BLANK]}), 404)
     problem(client.post("/v1/predict?job=a%00b", json={"images": [BLANK]}), 404)
+
+
+def test_dropout_samples(
+    client: TestClient, database: Database, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"images": [digit(seed).tolist() for seed in range(26)]}
+    regularization: dict[str, Any] = {"gaussian_noise": {"sigma": 0.1}, "dropout": {"rate": 0.0}}
+    plain = finished_job(database, job_spec(regularization=regularization)).id
+    dropping = finished_job(database, job_spec(regularization={"dropout": {"rate": 0.5}})).id
+    for query in ("1", "101", "x"):
+        assert pointers(client.post(f"/v1/jobs/{dropping}/predict?dropout_samples={query}", json=body)) == [
+            "?dropout_samples"
+        ]
+    refused = problem(
+        client.post(f"/v1/predict?job={dropping}&job={plain}&dropout_samples=2", json=body), 422
+    )
+    assert f"the model of {plain} was trained without dropout" in refused["detail"]
+    assert "a model with dropout or spatial_dropout or gaussian_dropout" in refused["detail"]
+    refused = problem(client.post(f"/v1/jobs/{dropping}/predict?dropout_samples=100", json=body), 422)
+    assert "2,600 passes (samples x models x images) are over 2,560" in refused["detail"]
+    spread = {"samples": 98, "sd": [0.1] * 10, "predictive_entropy": 1.5, "mutual_information": 0.25}
+    monkeypatch.setattr(
+        predictions, "sample_dropout", lambda *_: ([[[0.05] * 9 + [0.55]] * 26], [[spread] * 26])
+    )
+    answer = client.post(f"/v1/jobs/{dropping}/predict?dropout_samples=98", json=body).json()
+    assert answer["predictions"][25]["dropout"] == spread
 
 
 def test_only_a_succeeded_job_can_predict(client: TestClient, database: Database, answers: Answers) -> None:
