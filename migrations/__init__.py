@@ -2,7 +2,8 @@
 
 A migration may run while the former release still serves: new columns are nullable or have a default in the
 database, nothing is renamed or removed. One that cannot be like that sets `alembic_version.oldest_code` to
-its own revision; the former release then refuses the database.
+its own revision; the former release then refuses the database. A new field of specifications is no such
+migration: models/spec_format.py.
 """
 
 import sys

@@ -15,6 +15,7 @@ from models.identifiers import create_id
 from models.logs import get_request_id
 from models.run_key import Purpose, RunKey
 from models.spec import STORED, JobSpec
+from models.spec_format import get_format
 from models.states import UNFINISHED, Action, JobState
 from models.store import counters
 from models.store.database import UNFILTERED
@@ -60,6 +61,7 @@ def create_jobs(session: Session, new_jobs: Sequence[NewJob]) -> list[Job]:
             name=new.spec.name,
             spec=new.spec.model_dump(mode="json"),
             spec_hash=new.spec.spec_hash,
+            spec_format=get_format(new.spec),
             labels=new.spec.labels,
             dataset=new.spec.dataset.name,
             experiment_id=new.experiment_id,

@@ -6,11 +6,12 @@ Every write is fenced by its attempt, so that a worker that was presumed dead an
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.errors import LeaseLost
 from models.records import CheckpointRecord, EpochRecord, Progress, ResultRecord
+from models.spec_format import NEWEST_FORMAT
 from models.states import STATE_AFTER, Action, JobState
 from models.store import counters
 from models.store.database import UNFILTERED
@@ -21,10 +22,14 @@ from models.store.transitions import delete_epochs_after_checkpoint, transition
 from models.store.turns import find_owners_in_turn, record_turn
 
 
-def is_due() -> ColumnElement[bool]:
-    """Whether a queued job's backoff is over; also where the database's clock was set back since it began."""
+def can_start() -> ColumnElement[bool]:
+    """Whether this release understands a queued job, and its backoff is over.
+
+    Also where the database's clock was set back since the backoff began.
+    """
     ahead = Job.heartbeat_at > DatabaseNow()
-    return or_(Job.run_after.is_(None), Job.run_after <= DatabaseNow(), ahead)
+    is_due = or_(Job.run_after.is_(None), Job.run_after <= DatabaseNow(), ahead)
+    return and_(Job.spec_format <= NEWEST_FORMAT, is_due)
 
 
 def is_at_rung() -> ColumnElement[bool]:
@@ -35,7 +40,7 @@ def is_at_rung() -> ColumnElement[bool]:
 def select_claimable(owner: str | None = None) -> Select[str]:
     """The ids of queued jobs that may start now, by priority and age; None: of all owners."""
     queued = is_queued(Job.state) if owner is None else select_queued_owner(Job.state, Job.owner) == owner
-    return select(Job.id).where(queued, is_due()).order_by(Job.priority.desc(), Job.created_at, Job.id)
+    return select(Job.id).where(queued, can_start()).order_by(Job.priority.desc(), Job.created_at, Job.id)
 
 
 def get_oldest_queued_seconds(session: Session) -> float:
@@ -70,7 +75,7 @@ def claim(session: Session, job_id: str, *, owner: str, lease_seconds: float) ->
         job_id,
         before=JobState.QUEUED,
         after=JobState.RUNNING,
-        only_if=[is_due()],
+        only_if=[can_start()],
         values={
             "run_after": None,
             "attempt": Job.attempt + 1,

@@ -112,6 +112,8 @@ class Job(Base):
     name: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
     spec_hash: Mapped[str] = mapped_column(String(64), index=True)
+    spec_format: Mapped[int] = mapped_column(Integer, server_default="1", default=1)
+    """What its worker must understand; models/spec_format.py."""
     labels: Mapped[dict[str, Any]]
     notes: Mapped[str | None] = mapped_column(Text)
     archived: Mapped[bool] = mapped_column(server_default=false(), default=False)

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -18,6 +19,8 @@ from models.spec import STORED, JobSpec
 from models.store.database import Database
 from models.store.experiments import create_experiment, get_experiment
 from models.store.job_search import JobFilter, find_jobs
+from models.store.jobs import NewJob, create_jobs
+from models.store.readiness import read_schema
 from models.store.tables import Base
 from models.store.transitions import get_job
 from tests.applications import application
@@ -195,6 +198,22 @@ def test_a_newer_database_that_this_release_does_not_work_with_is_refused(
     assert signals == [signal.SIGTERM]
     with TestClient(application(database_settings)) as client:
         assert message in client.get("/readyz").json()["checks"]["migrations"]
+
+
+def test_tuning_jobs_from_before_0032_are_left_to_workers_that_know_them(database: Database) -> None:
+    with database.write() as session:
+        documents: list[dict[str, Any]] = [{"evaluation": {"test": False}}, {}]
+        new = [NewJob(job_spec(**document)) for document in documents]
+        job_ids = [job.id for job in create_jobs(session, new)]
+    command.downgrade(configuration(), "0031")
+    with database.engine.connect() as connection:
+        assert read_schema(connection).oldest_code == "0026"
+    command.upgrade(configuration(), "head")
+    database.close()
+    with database.read() as session:
+        assert [get_job(session, job_id).spec_format for job_id in job_ids] == [2, 1]
+        # Workers of before compare no format.
+        assert read_schema(session.connection()).oldest_code == "0032"
 
 
 def test_a_migration_that_waits_for_a_table_says_that_the_database_is_in_use(database: Database) -> None:

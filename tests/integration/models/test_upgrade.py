@@ -48,6 +48,7 @@ NEW_COLUMNS: dict[str, dict[str, Any]] = {
         "request_id": None,
         "pause_after": None,
         "traceparent": None,
+        "spec_format": 1,
     },
     "experiment_runs": {"point": "", "part": -1, "purpose": "judge"},
 }

@@ -14,6 +14,7 @@ from models.records import Progress
 from models.states import Action, JobState
 from models.store import jobs, queue, queue_positions
 from models.store.database import Database
+from models.store.rescue import find_undispatched_jobs
 from models.store.tables import Epoch, Event, Job, Result
 from tests.factories import epoch_record, finished_job, job_spec, result_record
 
@@ -120,6 +121,25 @@ def test_a_job_that_may_not_start_yet_does_not_block_others(database: Database) 
             update(Job).where(Job.id == delayed).values(run_after=datetime(2999, 1, 1, tzinfo=UTC))
         )
     assert [claim_next(database), claim_next(database)] == [other, None]
+
+
+def test_a_worker_leaves_jobs_of_a_newer_format_to_one_that_knows_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a rolling upgrade: the former release's workers claim beside the new ones."""
+    with database.write() as session:
+        specs = [job_spec(evaluation={"test": False}), job_spec()]
+        tuning, plain = jobs.create_jobs(session, [jobs.NewJob(spec) for spec in specs])
+    assert (the(database, tuning.id).spec_format, the(database, plain.id).spec_format) == (2, 1)
+    with monkeypatch.context() as former_release, database.write() as session:
+        former_release.setattr(queue, "NEWEST_FORMAT", 1)
+        assert find_undispatched_jobs(session, older_than_seconds=0, limit=9) == [plain.id]
+        assert queue.claim(session, tuning.id, owner="former", lease_seconds=30) is None
+    with monkeypatch.context() as former_release:
+        former_release.setattr(queue, "NEWEST_FORMAT", 1)
+        assert [claim_next(database), claim_next(database)] == [plain.id, None]
+    assert claim_next(database) == tuning.id
+    assert the(database, tuning.id).attempt == 1
 
 
 def test_jobs_of_an_owner_over_the_running_quota_do_not_block_others(database: Database) -> None:
