@@ -195,8 +195,8 @@ class Settings(BaseSettings):
     )
     tracing: Literal["off", "otlp", "log"] = Field(
         "off",
-        description="Where API and workers send OpenTelemetry's spans: to OTEL_EXPORTER_OTLP_ENDPOINT, or "
-        "into the log",
+        description="Where API, workers, predictor send OpenTelemetry's spans: to "
+        "OTEL_EXPORTER_OTLP_ENDPOINT, or into the log",
     )
 
     @field_validator("database_url")

@@ -115,6 +115,15 @@ def trace_job(traceparent: str | None, attributes: dict[str, Any]) -> Iterator[N
         yield
 
 
+def set_span_attributes(attributes: dict[str, Any]) -> None:
+    """Say in the current span what it is about."""
+    if _tracers:
+        from opentelemetry import trace  # noqa: PLC0415 (an extra)
+
+        filled = {f"regbench.{name}": value for name, value in attributes.items() if value is not None}
+        trace.get_current_span().set_attributes(filled)
+
+
 def add_trace_event(name: str, attributes: dict[str, Any], *, failed: bool = False) -> None:
     """Something that happened to the job whose span is the current one."""
     if not _tracers:

@@ -32,6 +32,7 @@ from models.predictions import (
 )
 from models.settings import Settings, get_settings
 from models.spec import PIXELS
+from models.tracing import add_trace_event, set_span_attributes, start_tracing
 from worker.kombu_patch import patch_kombu
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def predict(job_ids: list[str], images: str, reply_key: str, dropout_samples: in
     response: dict[str, Any]
     try:
         pixels = np.frombuffer(base64.b64decode(images), "<f4").reshape(-1, PIXELS)
+        set_span_attributes({"job_ids": job_ids, "images": len(pixels), "dropout_samples": dropout_samples})
         cache = get_model_cache()
         if dropout_samples is None:
             response = {"probabilities": [cache.predict(job_id, pixels).tolist() for job_id in job_ids]}
@@ -98,6 +100,8 @@ def predict(job_ids: list[str], images: str, reply_key: str, dropout_samples: in
         log.exception("a prediction failed")
         cause = type(error).__name__
         response = {"fault": FAILED, "detail": f"The predictor failed with {cause}; its log has the cause."}
+    if "fault" in response:
+        add_trace_event("failed", {"code": response["fault"], "message": response["detail"]}, failed=True)
     with app.backend.client.pipeline() as pipeline:
         pipeline.rpush(reply_key, json.dumps(response)).expire(reply_key, REPLY_SECONDS).execute()
 
@@ -133,6 +137,12 @@ def summarize(samples: NDArray[np.float32]) -> dict[str, Any]:
 def set_up_logging(**_: Any) -> None:
     """Log in the form of the settings; Celery then leaves logging alone."""
     configure_logging(get_settings().log_format)
+
+
+@signals.worker_init.connect
+def set_up_tracing(**_: Any) -> None:
+    """Celery's instrumentation continues the trace of the request that asks for a prediction."""
+    start_tracing("predictor", get_settings())
 
 
 @signals.worker_init.connect

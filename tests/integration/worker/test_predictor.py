@@ -1,5 +1,6 @@
 """A real predictor, used through the API: one process for all tests, started by an installation's command."""
 
+import gzip
 import io
 import json
 import os
@@ -10,14 +11,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from PIL import Image
 from redis import Redis
 from typer.testing import CliRunner
@@ -65,6 +71,42 @@ SPECS = {
 }
 
 
+class Collector(HTTPServer):
+    """Receives spans as OpenTelemetry's collector does, by OTLP over HTTP."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), CollectorHandler)
+        self.exports: list[ExportTraceServiceRequest] = []
+
+    def get_spans(self, trace_id: str) -> list[Any]:
+        """The spans of a trace that have arrived."""
+        return [
+            span
+            for export in self.exports
+            for resource in export.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+            if span.trace_id.hex() == trace_id
+        ]
+
+
+class CollectorHandler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        assert self.path == "/v1/traces"
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.exports.append(ExportTraceServiceRequest.FromString(body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Not into the output of tests."""
+
+
 @dataclass(frozen=True)
 class Service:
     """An API with a predictor, its database and its log."""
@@ -74,6 +116,7 @@ class Service:
     database: Database
     log: Path
     pid: int
+    collector: "Collector"
 
     def predict(self, job_id: str, images: NDArray[Any]) -> NDArray[np.float64]:
         """Probabilities (n, 10) of images (n, 28, 28), 0 to 255."""
@@ -110,6 +153,8 @@ def service(
     tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, redis_socket: Path
 ) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("predictor")
+    collector = Collector()
+    Thread(target=collector.serve_forever, daemon=True).start()
     (home / "regbench.db").write_bytes(migrated_sqlite.read_bytes())
     settings = Settings(
         home=home,
@@ -122,6 +167,9 @@ def service(
         "REGBENCH_HOME": str(home),
         "REGBENCH_BROKER_URL": settings.broker_url,
         "REGBENCH_PREDICTOR_MODELS": str(CACHED_MODELS),
+        "REGBENCH_TRACING": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     log = home / "predictor.log"
     with log.open("wb") as output:
@@ -132,11 +180,13 @@ def service(
     try:
         _wait_until_ready(redis_socket, process, log)
         with TestClient(create_app(settings)) as client:
-            yield Service(client, settings, database, log, process.pid)
+            yield Service(client, settings, database, log, process.pid, collector)
     finally:
         process.terminate()
         process.wait(timeout=60)
         database.close()
+        collector.shutdown()
+        collector.server_close()
 
 
 def _wait_until_ready(redis_socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -309,6 +359,35 @@ def test_dropout_samples_spread_around_the_prediction(service: Service, mnist_5k
     expected, sd = np.mean(x, axis=0), np.std(x, axis=0)
     assert (np.abs(predictions[0]["probabilities"] - expected) < 5 * sd / 50**0.5 + 1e-3).all()
     assert predictions[0]["dropout"]["sd"] == pytest.approx(sd, rel=0.6, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["prediction", "failure"])
+def test_a_prediction_continues_its_requests_trace(
+    service: Service, mnist_5k: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    trace_id, request = uuid4().hex, "00000000000000ab"
+    celery = predictions._get_celery(service.settings)
+    # As Celery's instrumentation in the API does.
+    headers = {"traceparent": f"00-{trace_id}-{request}-01"}
+    monkeypatch.setattr(celery, "send_task", partial(celery.send_task, headers=headers))
+    changes = {"weights_sha256": "0" * 64} if name == "failure" else {}
+    job_id = service.job_of(SPECS["plain"], **changes)
+    images = mnist_5k.test_images[:3].tolist()
+    answer = service.client.post(f"/v1/jobs/{job_id}/predict", json={"images": images})
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not service.collector.get_spans(trace_id):
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.05)
+    [span] = service.collector.get_spans(trace_id)
+    assert (span.name, span.parent_span_id.hex()) == ("run/regbench.predict", request)
+    attributes = {attribute.key: attribute.value for attribute in span.attributes}
+    assert [value.string_value for value in attributes["regbench.job_ids"].array_value.values] == [job_id]
+    assert attributes["regbench.images"].int_value == 3
+    failed = [event.name for event in span.events]
+    if name == "failure":
+        assert (answer.status_code, failed, span.status.code) == (409, ["failed"], 2)
+    else:
+        assert (answer.status_code, failed) == (200, [])
 
 
 def test_the_models_that_were_used_last_stay_loaded(service: Service, mnist_5k: Dataset) -> None:
