@@ -17,6 +17,7 @@ from models.states import JobState
 from models.store.experiments import find_chosen_variants, get_baselines, get_experiment_names
 from models.store.job_search import JobFilter, find_jobs, load_listed_jobs
 from models.store.jobs import get_jobs
+from models.techniques import Regularization
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -44,6 +45,8 @@ class Model:
     """Whether its variant is its experiment's baseline."""
     test_images: int = 0
     """Of its dataset; 0 if unknown."""
+    drops_units: bool = False
+    """Whether it was trained with a kind of dropout, which may stay active."""
 
 
 @router.get("/try")
@@ -82,6 +85,10 @@ def show_playground(
             test_images=0 if card is UNRESOLVED else card.test_examples,
             seed=job.seed,
             dataset=job.dataset,
+            drops_units=any(
+                technique.drops_units
+                for technique in Regularization.model_validate(job.spec["regularization"]).active.values()
+            ),
         )
         models.append(model)
     if not models:

@@ -1,6 +1,7 @@
 """The dashboard's forms, experiments and playground in a real browser."""
 
 import csv
+import io
 import json
 import re
 import subprocess
@@ -649,6 +650,21 @@ def test_two_models_predict_a_drawn_digit(
     twice.save(tmp_path / "twice.png")
     page.locator("#upload").set_input_files(tmp_path / "twice.png")
     expect(page.locator(".warnings").first).to_contain_text("Several figures are drawn")
+
+
+def test_only_a_model_with_dropout_keeps_it_active(page: Page, client: Regbench, finished: str) -> None:
+    plain = client.jobs_of(finished)[0].id
+    file = io.BytesIO()
+    ImageDraw.Draw(drawn := Image.new("L", (200, 200), 255)).line([(115, 30), (100, 170)], width=14)
+    drawn.save(file, "PNG")
+    wait_for_predictor(client, plain, file.getvalue())
+    spec = job_spec(model={"hidden_units": [32]}, regularization={"dropout": {}}, training={"epochs": 2})
+    dropping = client.submit(spec).wait(timeout=DEADLINE_SECONDS)
+    page.goto(f"/try?left={dropping.id}&right={plain}")
+    page.locator("#pad").press("0")
+    page.get_by_label("Keep dropout active").check()
+    expect(page.locator(".confidence").first).to_contain_text("over 50 passes (sd", timeout=TIMEOUT_MS)
+    expect(page.locator(".confidence").nth(1)).to_contain_text("with a confidence of")
 
 
 def wait_for_predictor(client: Regbench, job_id: str, image: bytes) -> None:

@@ -10,6 +10,7 @@ const context = pad.getContext("2d", { willReadFrequently: true });
 const sides = [...document.querySelectorAll("[data-side]")];
 const PEN_WIDTH = 20;
 const REQUEST_INTERVAL_MILLISECONDS = 80;
+const DROPOUT_SAMPLES = 50;
 // SVG paths of sample digits, in a square of 100.
 const SAMPLES = [
   "M50 15 C24 15 24 85 50 85 C76 85 76 15 50 15",
@@ -124,6 +125,7 @@ pad.addEventListener("keydown", (event) => {
 for (const button of document.querySelectorAll("[data-digit]"))
   button.addEventListener("click", () => drawSample(Number(button.dataset.digit)));
 element("clear").addEventListener("click", clear);
+element("dropout").addEventListener("change", () => update());
 element("upload").addEventListener("change", async ({ target }) => {
   const [chosen] = target.files;
   target.value = "";
@@ -162,18 +164,23 @@ async function update() {
 async function predict() {
   const body = file ?? (await new Promise((resolve) => { pad.toBlob(resolve, "image/png"); }));
   const models = sides.map((side) => side.querySelector(".model").value);
-  const query = new URLSearchParams([...models.map((id) => ["job", id]), ["include", "images"]]);
+  const withDropout = sides.filter((side) => element("dropout").checked && "dropout" in side.querySelector(".model").selectedOptions[0].dataset)
+    .map((side) => side.querySelector(".model").value);
+  // A model without dropout has no samples, so that it needs a request of its own.
+  const requests = [[withDropout, [["dropout_samples", DROPOUT_SAMPLES]]], [models.filter((id) => !withDropout.includes(id)), []]]
+    .filter(([ids]) => ids.length)
+    .map(([ids, options]) => new URLSearchParams([...ids.map((id) => ["job", id]), ["include", "images"], ...options]));
   try {
-    const response = await requestJson(`/v1/predict?${query}`, { method: "POST", body });
+    const responses = await Promise.all(requests.map((query) => requestJson(`/v1/predict?${query}`, { method: "POST", body })));
     showError("");
     if (blank) return;
     const predictions = models.map((id) => {
-      const { predictions: [prediction], class_names: names } = response.items.find((item) => item.job_id === id);
+      const { predictions: [prediction], class_names: names } = responses.flatMap(({ items }) => items).find((item) => item.job_id === id);
       return { ...prediction, names: prediction.probabilities.map((_, label) => names?.[label] ?? String(label)) };
     });
     sides.forEach((side, index) => show(side, predictions[index]));
     compare(predictions);
-    showPreprocessed(response.images[0]);
+    showPreprocessed(responses[0].images[0]);
   } catch (error) {
     if (error.errors?.length) clearPredictions();
     showError(error.errors?.length ? error.errors.map(({ detail }) => detail).join("; ") : error.message);
@@ -192,9 +199,11 @@ function clearPredictions() {
 
 const percent = (fraction) => (fraction > 0.9999 ? "over 99.99 %" : `${(100 * fraction).toFixed(fraction > 0.99 ? 2 : 1)} %`);
 
-function show(side, { label, confidence, probabilities, warnings, names }) {
+function show(side, { label, confidence, probabilities, warnings, names, dropout }) {
   side.querySelector(".digit").textContent = names[label];
-  side.querySelector(".confidence").textContent = `with a confidence of ${percent(confidence)}`;
+  side.querySelector(".confidence").textContent = dropout
+    ? `with a mean confidence of ${percent(confidence)} over ${dropout.samples} passes (sd ${(100 * dropout.sd[label]).toFixed(1)} points); entropy ${dropout.predictive_entropy.toFixed(2)} nats, of which ${dropout.mutual_information.toFixed(2)} are the model's own uncertainty`
+    : `with a confidence of ${percent(confidence)}`;
   showWarnings(side, warnings);
   fitBars(side.querySelector(".bars"), names);
   side.querySelectorAll(".bars li").forEach((bar, index) => setBar(bar, probabilities[index], index === label));
