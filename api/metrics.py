@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 from api.health import OK, ReadinessCheck
 from api.http import problem_types
 from api.http.auth import build_forbidden
-from api.http.dependencies import CallerDep, DatabaseDep
+from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep
 from api.http.openapi import documented
 from api.http.request_metrics import DATABASE_CONNECTIONS, STREAMS, get_registry
 from api.http.routing import StrictQueryRoute
@@ -43,7 +43,9 @@ _MANY_JOBS = 100_000
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 @documented(problem_types.INSUFFICIENT_SCOPE)
-async def show_metrics(request: Request, caller: CallerDep, database: DatabaseDep) -> Response:
+async def show_metrics(
+    request: Request, caller: CallerDep, database: DatabaseDep, artifacts: ArtifactsDep
+) -> Response:
     """The numbers of the whole installation, and of this process, in Prometheus's text format."""
     if not caller.sees_all:
         raise build_forbidden(Scope.OBSERVE)
@@ -59,6 +61,7 @@ async def show_metrics(request: Request, caller: CallerDep, database: DatabaseDe
                 queue.get_oldest_queued_seconds(session),
                 count_live_workers(session),
                 count_backlog(session),
+                artifacts.get_free_bytes(),
             )
 
     snapshot = await run_in_threadpool(read)
@@ -113,6 +116,8 @@ class Snapshot:
     oldest_queued_seconds: float = 0.0
     live: LiveWorkers = field(default_factory=lambda: LiveWorkers(0, 0))
     webhook_backlog: int = 0
+    artifacts_free_bytes: int | None = 0
+    """None: they are in an object store."""
     checks: Mapping[str, str] = field(
         default_factory=lambda: dict.fromkeys(("database", "migrations", "broker", "worker"), OK)
     )
@@ -133,6 +138,9 @@ class Snapshot:
             ("webhook_backlog", "Webhook messages that have not arrived yet", self.webhook_backlog),
         ):
             yield GaugeMetricFamily(f"regbench_{name}", meaning, value=value)
+        if self.artifacts_free_bytes is not None:
+            meaning = "Free space on the disk of models and checkpoints, where they are in a folder"
+            yield GaugeMetricFamily("regbench_artifacts_free_bytes", meaning, value=self.artifacts_free_bytes)
         for name, meaning in COUNTERS.items():
             yield self._build_counter(name, meaning)
         yield _build_gauge(

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import posixpath
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,6 +58,13 @@ class ArtifactStore:
     def is_local(self) -> bool:
         """Whether it is a folder, and no object store."""
         return isinstance(self._files, LocalFileSystem)
+
+    def get_free_bytes(self) -> int | None:
+        """The free space of the folder's disk; None of an object store, which does not say."""
+        if not self.is_local:
+            return None
+        root = Path(self._root)
+        return shutil.disk_usage(next(path for path in (root, *root.parents) if path.exists())).free
 
     def put(self, name: str, content: bytes) -> str:
         """Store `content` under `name` atomically; returns its SHA-256."""

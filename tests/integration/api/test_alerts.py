@@ -62,6 +62,7 @@ SERIES = {
     'regbench_failures_total{code="diverged"}': ("0+1", "0"),
     "regbench_trainings_total": ("0+1", "0+1"),
     "regbench_webhook_backlog": ("2000", "1"),
+    "regbench_artifacts_free_bytes": ("100000000", "9000000000"),
     "regbench_webhook_failures_total": ("0+2", "0"),
     "regbench_webhook_deliveries_total": ("0+1", "0+1"),
     'regbench_http_request_seconds_count{status="500"}': ("0+9", "0"),
