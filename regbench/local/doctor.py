@@ -113,13 +113,16 @@ def _check_home(settings: Settings) -> Iterator[Finding]:
         message = "other users of this machine can read the database, with all owners' rows"
         fix = f"chmod 600 {' '.join(shlex.quote(str(path)) for path in open_to_others)}"
         yield Finding("database file", Health.WARNING, message, fix)
-    free = shutil.disk_usage(folder).free
-    message = f"{free / 1e9:.1f} GB free at {folder}"
-    if free >= LOW_DISK_BYTES:
-        yield Finding("disk space", Health.OK, message)
-    else:
-        health = Health.FAULT if free < MIN_DISK_BYTES else Health.WARNING
-        yield Finding("disk space", health, message, "regbench prune --days 30")
+    # Models may be on another disk; an object store's address is no folder.
+    artifacts = Path((settings.artifacts_url or str(folder)).removeprefix("file://"))
+    for disk in dict.fromkeys((folder, artifacts if artifacts.is_dir() else folder)):
+        free = shutil.disk_usage(disk).free
+        message = f"{free / 1e9:.1f} GB free at {disk}"
+        if free >= LOW_DISK_BYTES:
+            yield Finding("disk space", Health.OK, message)
+        else:
+            health = Health.FAULT if free < MIN_DISK_BYTES else Health.WARNING
+            yield Finding("disk space", health, message, "regbench prune --days 30")
 
 
 def _check_datasets(settings: Settings) -> Iterator[Finding]:

