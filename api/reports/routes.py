@@ -109,6 +109,7 @@ def list_experiment_charts(experiment_id: ExperimentId, database: DatabaseDep) -
         "ensembles": not document.get("parts") and not axes,
         "expected-best": bool(document.get("tune")),
         "tuned-parameters": bool(document.get("tune")),
+        "trials": bool(document.get("tune")),
     }
     here = add_root(f"/v1/experiments/{experiment_id}/charts")
     return ChartList(

@@ -152,7 +152,7 @@ def _build_tuning_section(tuning: TuningReport, experiment_id: str | None) -> Se
             notes.append(f"The curves of {item.variant} and the baseline cross at {numbers} trials.")
     if any(item.importance for item in tuning.variants):
         notes.append(_IMPORTANCE)
-    charts = ["expected-best", "tuned-parameters"]
+    charts = ["expected-best", "tuned-parameters", "trials"]
     return Section("tuning", "Tuning", rows, charts=charts, notes=notes, caption="Settings chosen by tuning.")
 
 

@@ -89,7 +89,7 @@ function showReport() {
   element("answer").classList.remove("reserved");
   if (report.answers.length || finished()) replaceParts(element("answer"), buildAnswer(report, takeStep));
   const chosen = report.tuning?.variants.some(({ budget }) => budget.length);
-  const tuning = report.tuning && buildTuning(report.tuning, id, buildCharts({ "expected-best": chosen, "tuned-parameters": chosen }));
+  const tuning = report.tuning && buildTuning(report, id, buildCharts({ "expected-best": chosen, "tuned-parameters": chosen }));
   replaceParts(element("report-view"), count ? [
     report.contrasts.length > 0 && buildForest(report, COMPARED, chooseBaseline),
     report.bias_variance && buildBiasVariance(report),
@@ -143,9 +143,12 @@ function replaceParts(view, parts) {
   if (focused) element(focused)?.focus();
 }
 
+const countTrials = ({ tuning }) => tuning?.variants.reduce((total, { finished: count }) => total + count, 0);
+
 async function reload() {
   const [newCurves, newReport] = await Promise.all([requestJson(`${address}/curves`), requestJson(`${address}/report?format=json${getBaselineQuery()}`)]);
-  const changed = report === null || newReport.finished !== report.finished || newReport.complete !== report.complete || newReport.baseline !== report.baseline;
+  const changed = report === null || newReport.finished !== report.finished || newReport.complete !== report.complete || newReport.baseline !== report.baseline
+    || countTrials(newReport) !== countTrials(report);
   [curves, report] = [newCurves, newReport];
   drawCurves();
   if (changed) showReport();

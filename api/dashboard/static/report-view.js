@@ -5,6 +5,7 @@ import { saveCsv } from "./export.js";
 import { METRICS, buildSaveButton, chooseDigits, formatLabel, formatSigned } from "./measures.js";
 import { formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
 import { addRoot } from "./root-path.js";
+import { buildTrialLines } from "./trial-lines.js";
 
 // ---- the answer
 
@@ -51,7 +52,8 @@ export const buildFigure = (address, query, { name, title, version }) => h("figu
 // ---- tuning
 
 // `id`: of the experiment that is shown; `figures`: its charts. The bar is of trials; that of judging is the page's own.
-export function buildTuning({ experiment_id: source, trials, seeds_per_trial: seeds, variants }, id, figures) {
+export function buildTuning({ baseline, tuning }, id, figures) {
+  const { experiment_id: source, trials, seeds_per_trial: seeds, variants } = tuning;
   const ended = variants.reduce((total, { finished: count }) => total + count, 0);
   const planned = trials * variants.length;
   const tuned = (parameters) => Object.entries(parameters).map(([field, value]) => `${nameAxis(field)} ${formatAxisValue(field, value)}`).join(", ");
@@ -68,6 +70,7 @@ export function buildTuning({ experiment_id: source, trials, seeds_per_trial: se
       h("tbody", {}, variants.map(({ variant, setting, validation_loss: loss, finished: count }) => h("tr", {},
         h("th", { scope: "row" }, variant), h("td", {}, tuned(setting)),
         h("td", { class: "number" }, loss ? loss.mean.toFixed(4) : ""), h("td", { class: "number" }, `${count} of ${trials}`)))))),
+    buildTrialLines(tuning, baseline),
     figures);
 }
 

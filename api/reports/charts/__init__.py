@@ -123,6 +123,17 @@ CHARTS: dict[str, Chart] = {
             tuning.draw_parameters,
         ),
         Chart(
+            "trials",
+            "Settings and validation loss of each trial",
+            "A line a trial, down the tuned fields to the mean validation loss over its seeds; thick: those "
+            "chosen. Where a line has no marker, its variant does not tune that field. Of each variant at "
+            f"most the {tuning.MAX_TRIALS} trials with the lowest losses.",
+            tuning.find_tried,
+            drawing.MAX_LINES,
+            "it takes `tune`, and trials that have succeeded",
+            tuning.draw_parallel_coordinates,
+        ),
+        Chart(
             "along-axis",
             "Test accuracy and loss along the axis",
             "Means over seeds; bands are their 95 % intervals.",

@@ -323,6 +323,13 @@ def test_an_experiment_that_tunes_says_how_many_trials_have_ended(full: Service)
     lines = run(full, "watch", "exp_1").stderr.splitlines()
     counts = ["1 of 4 trials have ended", "2 of 4 trials have ended"]
     assert [line for line in lines if "trials" in line] == counts
+    # The trials of a follow-up are its pilot's.
+    spec = tuned["spec"] | {"confirms": "exp_0"}
+    full.answer("GET /v1/experiments/exp_1", (200, FINISHED | {"spec": spec}))
+    full.answer("GET /v1/jobs", (200, page()))
+    output = run(full, "experiment", "show", "exp_1").stdout
+    assert "confirms  exp_0" in output
+    assert "tuning" not in output
 
 
 def test_a_technique_is_explained(full: Service) -> None:

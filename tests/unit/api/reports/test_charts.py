@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import xml.etree.ElementTree as ET
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -35,7 +36,7 @@ def compare_for(name: str, seeds: int = 8) -> Comparison:
     """A comparison that has the chart."""
     if name == "bias-variance":
         return comparisons.on_parts()
-    if name in ("expected-best", "tuned-parameters"):
+    if name in ("expected-best", "tuned-parameters", "trials"):
         return comparisons.tuned()
     if CHARTS[name].axes:
         return comparisons.along_axes(CHARTS[name].axes)
@@ -70,6 +71,12 @@ def test_trials_are_drawn_by_each_tuned_field_and_budgets_as_lines() -> None:
     rate, optimizer, factor = CHARTS["tuned-parameters"].draw(tuned).axes
     assert (rate.get_xscale(), factor.get_xscale(), optimizer.get_xscale()) == ("log", "log", "linear")
     assert [label.get_text() for label in optimizer.get_xticklabels()] == ["adam", "sgd"]
+    rows = {3: 9, 4: 2 * 9, 2: 4}
+    parallel = CHARTS["trials"].draw(tuned).axes[0]
+    assert Counter(len(line.get_xdata()) for line in parallel.lines) == rows, "none has no strength"
+    thick = [line for line in parallel.lines if line.get_linewidth() > 2]
+    assert [list(line.get_ydata()) for line in thick] == [[0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3]]
+    assert thick[0].get_xdata()[1] == 0, "the first optimizer"
     assert CHARTS["expected-best"].find(comparisons.full()) == []
     page = html.render(tuned)
     assert "9 of 10" in page
