@@ -1,5 +1,6 @@
-"""The report as one HTML page that needs nothing else: inline style, inline SVG, no script."""
+"""The report as one HTML page: inline style, no script, and figures inline or, where it is read, linked."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,20 +10,38 @@ from markupsafe import Markup, escape
 from api.reports import charts, formatting, gains, sections
 from api.reports.schemas import Comparison
 
+_FIRST_FIGURE = "differences"
+"""It is inline in each page: in a first view nothing should move when an image arrives."""
 
-def render(comparison: Comparison) -> str:
-    """The page. Everything that came from a user is escaped."""
+
+def render(
+    comparison: Comparison, *, link_figure: Callable[[str], str] | None = None, download: str | None = None
+) -> str:
+    """The page. Everything that came from a user is escaped.
+
+    Args:
+        link_figure: the address of the SVG of a figure, which is then loaded only where it is scrolled to:
+            drawing all of them takes seconds. Without it the page needs nothing else.
+        download: the address of the page with every figure inline.
+    """
+
+    def render_figure(chart: charts.Chart) -> Markup:
+        if link_figure is None or chart.name == _FIRST_FIGURE:
+            # Matplotlib escapes each text that it draws, so its SVG is safe as it is.
+            return Markup(chart.render_svg(comparison))  # noqa: S704 (as above)
+        # The size only reserves room; the style gives an image the shape that it has.
+        return Markup('<img class="chart" src="{}" alt="{}" width="460" height="345" loading="lazy">').format(
+            link_figure(chart.name), chart.title
+        )
+
     return _get_template().render(
         comparison=comparison,
         formatting=formatting,
         gains=gains,
         sections=sections.build_sections(comparison),
-        # Matplotlib escapes each text that it draws, so its SVG is safe as it is.
-        svg={
-            chart.name: Markup(chart.render_svg(comparison))  # noqa: S704 (as above)
-            for chart in charts.get_available(comparison)
-        },
+        figures={chart.name: render_figure(chart) for chart in charts.get_available(comparison)},
         charts=charts.CHARTS,
+        download=download,
     )
 
 

@@ -16,10 +16,13 @@ MEDIA_TYPES: dict[FormatName, str] = {
 }
 # What is made from people's words may load and run nothing; images lie in the charts themselves.
 CSP_HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+LINKED_CSP_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
+}
 
 
 def render_document(comparison: Comparison, form: FormatName) -> bytes:
-    """The report in UTF-8."""
+    """The report in UTF-8, which needs nothing else."""
     if form == "json":
         # As it is: FastAPI would check every number of a large report once more.
         return remove_points_from_names(comparison).model_dump_json().encode()

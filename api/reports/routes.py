@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,7 +21,13 @@ from api.reports.curves import Curves
 from api.reports.ensemble_schemas import EnsembleReport
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
 from api.reports.mistake_schemas import MistakeReport
-from api.reports.rendering import CSP_HEADERS, MEDIA_TYPES, FormatName, render_document
+from api.reports.rendering import (
+    CSP_HEADERS,
+    LINKED_CSP_HEADERS,
+    MEDIA_TYPES,
+    FormatName,
+    render_document,
+)
 from api.reports.schemas import ChartCard, ChartList, Comparison
 from api.reports.target_schemas import TargetMetric, TargetReport
 from models.errors import NotFound
@@ -69,6 +76,7 @@ class ChartQuery(BaseModel):
 
 
 _VARY = {"Vary": "Accept"}
+_HTML_VARY = {"Vary": "Accept, Sec-Fetch-Dest"}
 _TEXT = {"schema": {"type": "string"}}
 _PICTURES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(_PICTURE_TYPES.values(), _TEXT)}}
 _FORMATS: dict[int | str, dict[str, Any]] = {
@@ -84,6 +92,13 @@ def show_experiment_report(
     request: Request,
     format: Format = None,  # noqa: A002 (the parameter's name in the URL)
     baseline: Baseline = None,
+    figures: Annotated[
+        Literal["inline", "linked"] | None,
+        Query(
+            description="Whether HTML contains its figures, or a browser loads them as the page is scrolled; "
+            "default: `linked` where a browser opens the page. Only a finished report can be `linked`."
+        ),
+    ] = None,
     accept: Accept = "*/*",
     if_none_match: IfNoneMatch = None,  # read by the cache
 ) -> Any:
@@ -93,7 +108,23 @@ def show_experiment_report(
     """
     requested_format = _choose_format(format, accept, MEDIA_TYPES)
     report = find_experiment_report(experiment_id, database, request, baseline)
-    return _render_report(report, requested_format)
+    is_read_here = request.headers.get("Sec-Fetch-Dest") == "document" and figures is None
+    # An unfinished report is cached nowhere: each figure would compute the comparison once more.
+    if requested_format != "html" or not report.source.finished or not (is_read_here or figures == "linked"):
+        return _render_report(report, requested_format)
+    here = add_root(f"/v1/experiments/{experiment_id}")
+    compared = {} if baseline is None else {"baseline": baseline}
+
+    def render() -> bytes:
+        return reports.html.render(
+            report.get_comparison(),
+            link_figure=lambda name: f"{here}/charts/{name}?{urlencode({'format': 'svg', **compared})}",
+            download=f"{here}/report?{urlencode({'format': 'html', 'figures': 'inline', **compared})}",
+        ).encode()
+
+    return report.respond(
+        "html-linked", render, media_type=MEDIA_TYPES["html"], headers=_HTML_VARY | LINKED_CSP_HEADERS
+    )
 
 
 @router.get("/experiments/{experiment_id}/charts")
@@ -319,5 +350,7 @@ def _render_report(report: RequestedReport, output_format: FormatName) -> Respon
     def render() -> bytes:
         return render_document(report.get_comparison(), output_format)
 
-    headers = _VARY if output_format == "json" else _VARY | CSP_HEADERS
+    headers = (_HTML_VARY if output_format == "html" else _VARY) | (
+        {} if output_format == "json" else CSP_HEADERS
+    )
     return report.respond(output_format, render, media_type=MEDIA_TYPES[output_format], headers=headers)

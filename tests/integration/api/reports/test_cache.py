@@ -1,6 +1,8 @@
 """Reports, curves and charts have ETags, and those of finished experiments are made once."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from typing import Any
 
 import pytest
@@ -63,7 +65,9 @@ def test_a_finished_report_is_made_once(
     made: list[str] = []
     render = html.render
     monkeypatch.setattr(
-        html, "render", lambda comparison: made.append(comparison.title) or render(comparison)
+        html,
+        "render",
+        lambda comparison, **links: made.append(comparison.title) or render(comparison, **links),
     )
     address = f"{experiment['links']['report']}?format=html"
     # While it runs, it is made anew.
@@ -77,3 +81,25 @@ def test_a_finished_report_is_made_once(
     assert len(pages) == 1
     client.post(f"{experiment['links']['self']}/extend", json={"seeds": [9]})
     assert "Partial" in client.get(address).text
+
+
+@over_sqlite
+def test_a_browser_loads_a_finished_reports_figures_as_it_scrolls(
+    client: TestClient, database: Database, experiment: dict[str, Any]
+) -> None:
+    address, browser = f"{experiment['links']['report']}?format=html", {"Sec-Fetch-Dest": "document"}
+    assert 'src="/v1' not in client.get(address, headers=browser).text
+    finish_job(database, jobs_of(client, experiment)[3]["id"], result=result_record())
+    page = client.get(f"{address}&baseline=dropout", headers=browser)
+    assert page.text.count("<svg") == 1
+    assert "img-src 'self' data:" in page.headers["Content-Security-Policy"]
+    assert "Sec-Fetch-Dest" in page.headers["Vary"]
+    pictures = [unescape(source) for source in re.findall(r'class="chart" src="([^"]*)"', page.text)]
+    assert pictures
+    for picture in pictures:
+        assert "baseline=dropout" in picture
+        assert client.get(picture).headers["Content-Type"].startswith("image/svg+xml")
+    (download,) = re.findall(r'href="([^"]*)" download>', page.text)
+    whole = client.get(unescape(download), headers=browser).text
+    assert whole.count("<svg") == 1 + len(pictures)
+    assert client.get(f"{address}&baseline=dropout").text == whole
