@@ -118,6 +118,8 @@ def request_all(client: TestClient, experiment_id: str, job_ids: list[str], *, f
 @over_sqlite
 def test_a_follow_up_judges_the_settings_that_its_pilot_chose(client: TestClient, database: Database) -> None:
     pilot = client.post("/v1/experiments", json=DOCUMENT).json()
+    page = client.get(f"/experiments/{pilot['id']}", headers={"Accept": "text/html"}).text
+    assert "0 of 2 seeds finished in all variants" in page, "those that it will have"
     too_early = client.post("/v1/experiments", json={"confirms": pilot["id"]})
     assert too_early.status_code == 422
     errors = {error["pointer"]: error["detail"] for error in too_early.json()["errors"]}
