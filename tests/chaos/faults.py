@@ -1,19 +1,39 @@
-"""Faults of the servers behind a service: each lasts while its block runs."""
+"""Faults of a service's processes, and of the servers behind it: each lasts while its block runs."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
 from redis import Redis
 from sqlalchemy import make_url
 
+from models.store.database import Database
+from regbench.local.process import Child
 from tests import servers
 
 _END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+
+
+@contextmanager
+def frozen(process: Child, database: Database | None = None) -> Iterator[None]:
+    """A process with all its children is frozen while the block runs; given a database, in no transaction.
+
+    Frozen in one, it would hold the only write lock that SQLite has, and the API would rightly answer 503.
+    """
+    with ExitStack() as stack:
+        if database:
+            stack.enter_context(database.write()).connection()  # takes that lock
+        os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from models.store.tables import Job
 from models.store.transitions import get_job
 from regbench.local.process import Child
 from tests.chaos.fault_log import Tally
+from tests.chaos.faults import frozen
 from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.services import real_worker
 from tests.factories import job_spec
@@ -140,15 +141,12 @@ def stopped_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
 def frozen_worker(site: Site, job_id: str, attempt: int, epochs: int) -> None:
     """The worker is frozen past its lease; it wakes up while another trains the job."""
     site.train(job_id, attempt, epochs)
-    frozen = site.worker
-    os.killpg(frozen.pid, signal.SIGSTOP)
-    try:
+    worker = site.worker
+    with frozen(worker, site.database):
         site.start()
         site.train(job_id, attempt + 1, epochs)
-    finally:
-        os.killpg(frozen.pid, signal.SIGCONT)
     # Later faults apply to the worker that trains the job; of two workers it could be the other.
-    frozen.stop(30.0)
+    worker.stop(30.0)
 
 
 Fault = Callable[[Site, str, int, int], None]

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -31,7 +31,13 @@ from models.store.transitions import get_job
 from regbench.local.process import Child
 from tests import servers
 from tests.chaos.fault_log import FAULT_LOG, Tally
-from tests.chaos.faults import REDIS_FAULTS, adjustable_clock, locked_postgresql, read_only_postgresql
+from tests.chaos.faults import (
+    REDIS_FAULTS,
+    adjustable_clock,
+    frozen,
+    locked_postgresql,
+    read_only_postgresql,
+)
 from tests.chaos.outcomes import all_ended, count, wait_until
 from tests.chaos.proxy import Proxy
 from tests.chaos.services import api, contained_worker, quick_worker, submit
@@ -90,22 +96,6 @@ class Fleet:
         """The parts with which /readyz finds something wrong."""
         checks: dict[str, str] = self.client.get("/readyz").json()["checks"]
         return {part for part, outcome in checks.items() if outcome != "ok"}
-
-
-@contextmanager
-def frozen(process: Child, database: Database | None = None) -> Iterator[None]:
-    """A process with all its children is frozen while the block runs; given a database, in no transaction.
-
-    Frozen in one, it would hold the only write lock that SQLite has, and the API would rightly answer 503.
-    """
-    with ExitStack() as stack:
-        if database:
-            stack.enter_context(database.write()).connection()  # takes that lock
-        os.killpg(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGCONT)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
