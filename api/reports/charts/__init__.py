@@ -45,13 +45,15 @@ class Chart:
 
     axes: int = 0
     """How many axes an experiment with this chart has; 0: any number."""
+    items: str = "variants"
+    """What `find` returns, in words."""
 
     def explain_absence(self, comparison: Comparison) -> str:
         """Why this comparison has no such chart."""
         return self.absent if comparison.finished else _NO_RESULT
 
     def count_omitted(self, comparison: Comparison) -> int:
-        """How many variants are left out for lack of space."""
+        """How many of its items are left out for lack of space."""
         expected = (self.find_expected or self.find)(comparison)
         return len(expected) - min(len(self.find(comparison)), self.limit)
 
@@ -121,6 +123,7 @@ CHARTS: dict[str, Chart] = {
             tuning.MAX_PANELS,
             "it takes `tune`, and trials that have succeeded",
             tuning.draw_parameters,
+            items="tuned fields",
         ),
         Chart(
             "trials",

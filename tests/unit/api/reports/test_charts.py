@@ -6,6 +6,7 @@ import struct
 import xml.etree.ElementTree as ET
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,6 +191,12 @@ def test_fields_missing_from_old_results_omit_only_their_charts() -> None:
     names = {chart.name for chart in get_available(Comparison.model_validate(document))}
     available = {chart.name for chart in get_available(comparisons.full())}
     assert available - names == {"weights", "first-layer", "reliability", "confusion-difference"}
+
+
+def test_omitted_fields_are_not_called_variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = replace(CHARTS["tuned-parameters"], limit=1)
+    monkeypatch.setitem(CHARTS, narrow.name, narrow)
+    assert "this leaves out 2 of the tuned fields" in " ".join(html.render(comparisons.tuned()).split())
 
 
 def test_many_variants_are_small_and_omissions_are_stated() -> None:
