@@ -26,11 +26,11 @@ def start_tracing(service: str, settings: Settings) -> bool:
     """
     if settings.tracing == "off":
         return False
-    from opentelemetry import trace  # noqa: PLC0415 (only where it is switched on; so all others here)
-    from opentelemetry.instrumentation.celery import CeleryInstrumentor  # noqa: PLC0415 (an extra)
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 (an extra)
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider  # noqa: PLC0415 (an extra)
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter  # noqa: PLC0415 (an extra)
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.celery import CeleryInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 
     exporter: Any
     if settings.tracing == "log":
@@ -38,7 +38,7 @@ def start_tracing(service: str, settings: Settings) -> bool:
             out=sys.stderr, formatter=lambda span: f"{span.to_json(indent=None)}\n"
         )
     else:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 (an extra)
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         exporter = OTLPSpanExporter()
     provider = TracerProvider(
@@ -50,7 +50,7 @@ def start_tracing(service: str, settings: Settings) -> bool:
     provider.sampler = build_sampler(provider.sampler)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]  # it has no annotations
     _tracers.append(trace.get_tracer("regbench"))
     return True
 
@@ -58,7 +58,7 @@ def start_tracing(service: str, settings: Settings) -> bool:
 def flush_traces() -> None:
     """Export what this process has not exported yet, within two seconds: it is about to end."""
     if _tracers:
-        from opentelemetry import trace  # noqa: PLC0415 (an extra)
+        from opentelemetry import trace
 
         provider: Any = trace.get_tracer_provider()
         provider.force_flush(2_000)
@@ -66,8 +66,8 @@ def flush_traces() -> None:
 
 def build_sampler(configured: Any) -> Any:
     """The configured sampler, except that polls of the database and sweeps begin no traces."""
-    from opentelemetry import trace  # noqa: PLC0415 (an extra)
-    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult  # noqa: PLC0415 (an extra)
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
     class WithoutPolls(Sampler):
         def should_sample(
@@ -91,7 +91,7 @@ def get_traceparent() -> str | None:
     """The current span as W3C's header `traceparent` writes it; None without one."""
     if not _tracers:
         return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 (an extra)
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
@@ -104,8 +104,8 @@ def trace_job(traceparent: str | None, attributes: dict[str, Any]) -> Iterator[N
     if not _tracers:
         yield
         return
-    from opentelemetry import trace  # noqa: PLC0415 (an extra)
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 (an extra)
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     context = TraceContextTextMapPropagator().extract({"traceparent": traceparent} if traceparent else {})
     message = trace.get_current_span().get_span_context()
@@ -118,7 +118,7 @@ def trace_job(traceparent: str | None, attributes: dict[str, Any]) -> Iterator[N
 def set_span_attributes(attributes: dict[str, Any]) -> None:
     """Say in the current span what it is about."""
     if _tracers:
-        from opentelemetry import trace  # noqa: PLC0415 (an extra)
+        from opentelemetry import trace
 
         filled = {f"regbench.{name}": value for name, value in attributes.items() if value is not None}
         trace.get_current_span().set_attributes(filled)
@@ -128,7 +128,7 @@ def add_trace_event(name: str, attributes: dict[str, Any], *, failed: bool = Fal
     """Something that happened to the job whose span is the current one."""
     if not _tracers:
         return
-    from opentelemetry import trace  # noqa: PLC0415 (an extra)
+    from opentelemetry import trace
 
     span = trace.get_current_span()
     span.add_event(name, {key: value for key, value in attributes.items() if value is not None})

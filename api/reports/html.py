@@ -27,8 +27,7 @@ def render(
 
     def render_figure(chart: charts.Chart) -> Markup:
         if link_figure is None or chart.name == _FIRST_FIGURE:
-            # Matplotlib escapes each text that it draws, so its SVG is safe as it is.
-            return Markup(chart.render_svg(comparison))  # noqa: S704 (as above)
+            return Markup(chart.render_svg(comparison))  # noqa: S704 (Matplotlib escapes the texts that it draws)
         # The size only reserves room; the style gives an image the shape that it has.
         return Markup('<img class="chart" src="{}" alt="{}" width="460" height="345" loading="lazy">').format(
             link_figure(chart.name), chart.title
