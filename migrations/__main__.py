@@ -40,8 +40,8 @@ def main() -> None:
         reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
         if getattr(getattr(error, "orig", None), "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             sys.exit(
-                f"The database is in use: {reason}. This migration changed nothing; try again, if need be "
-                "without the workers."
+                f"The database is in use: {reason}. Run the migration again, if need be without the workers; "
+                "it repeats only what is not yet done."
             )
         sys.exit(f"The database of REGBENCH_DATABASE_URL cannot be used: {reason}")
 

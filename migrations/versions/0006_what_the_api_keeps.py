@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.online import create_index, create_table, execute_in_batches
+
 revision = "0006"
 down_revision = "0005"
 
@@ -38,15 +40,65 @@ NEXT: list[str | sa.ColumnElement[str]] = [
 # On jobs that are there already.
 TECHNIQUES = """
     INSERT INTO job_techniques (job_id, technique, created_at) SELECT jobs.id, entry.key, jobs.created_at
-    FROM jobs, {entries} AS entry WHERE entry.{not_null}
+    FROM jobs, {entries} AS entry WHERE entry.{not_null} AND jobs.id > :after AND jobs.id <= :until
+    ON CONFLICT DO NOTHING
 """
 LABELS = """
     INSERT INTO job_labels (job_id, name, value, created_at)
     SELECT jobs.id, entry.key, entry.value, jobs.created_at FROM jobs, {entries} AS entry
+    WHERE jobs.id > :after AND jobs.id <= :until
+    ON CONFLICT DO NOTHING
 """
 
 
 def upgrade() -> None:
+    # Large tables first, as PostgreSQL commits these; the rest is one transaction.
+    create_table(
+        "job_labels",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("value", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_job_labels_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "name", name=op.f("pk_job_labels")),
+    )
+    create_table(
+        "job_techniques",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("technique", sa.String(length=63), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_job_techniques_job_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("job_id", "technique", name=op.f("pk_job_techniques")),
+    )
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    if sqlite:
+        techniques, not_null = "json_each(jobs.spec, '$.regularization')", "type <> 'null'"
+        labels = "json_each(jobs.labels)"
+    else:
+        techniques, not_null = "json_each_text(jobs.spec -> 'regularization')", "value IS NOT NULL"
+        labels = "json_each_text(jobs.labels)"
+    execute_in_batches(TECHNIQUES.format(entries=techniques, not_null=not_null), "jobs")
+    execute_in_batches(LABELS.format(entries=labels), "jobs")
+    create_index(
+        "ix_job_labels_name_value_created_at_job_id",
+        "job_labels",
+        ["name", "value", "created_at", "job_id"],
+    )
+    create_index(
+        "ix_job_techniques_technique_created_at_job_id",
+        "job_techniques",
+        ["technique", "created_at", "job_id"],
+    )
+    create_index("ix_jobs_dataset_created_at_id", "jobs", ["dataset", "created_at", "id"])
+    create_index("ix_jobs_owner_created_at_id", "jobs", ["owner", "created_at", "id"])
+    create_index("ix_jobs_owner_state_created_at_id", "jobs", ["owner", "state", "created_at", "id"])
+    for measure in SORTABLE:
+        create_index(f"ix_results_{measure}_job_id", "results", [measure, "job_id"])
+
     op.create_table(
         "audit_events",
         sa.Column(
@@ -110,68 +162,25 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_deliveries_webhook_id_created_at_id"), "deliveries", ["webhook_id", "created_at", "id"]
     )
-    op.create_table(
-        "job_labels",
-        sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
-        sa.Column("value", sa.String(length=200), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_job_labels_job_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("job_id", "name", name=op.f("pk_job_labels")),
-    )
-    op.create_index(
-        op.f("ix_job_labels_name_value_created_at_job_id"),
-        "job_labels",
-        ["name", "value", "created_at", "job_id"],
-    )
-    op.create_table(
-        "job_techniques",
-        sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("technique", sa.String(length=63), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_job_techniques_job_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("job_id", "technique", name=op.f("pk_job_techniques")),
-    )
-    op.create_index(
-        op.f("ix_job_techniques_technique_created_at_job_id"),
-        "job_techniques",
-        ["technique", "created_at", "job_id"],
-    )
-    if op.get_bind().dialect.name == "sqlite":
-        techniques, not_null = "json_each(jobs.spec, '$.regularization')", "type <> 'null'"
-        labels = "json_each(jobs.labels)"
-    else:
-        techniques, not_null = "json_each_text(jobs.spec -> 'regularization')", "value IS NOT NULL"
-        labels = "json_each_text(jobs.labels)"
-    op.execute(TECHNIQUES.format(entries=techniques, not_null=not_null))
-    op.execute(LABELS.format(entries=labels))
-
     # No release has written a key.
     op.execute("DELETE FROM api_keys")
     with op.batch_alter_table("api_keys") as batch:
         batch.add_column(sa.Column("owner", sa.String(length=40), nullable=False))
     op.create_index(op.f("ix_api_keys_owner"), "api_keys", ["owner"])
     # SQLite's table is rebuilt, and its index of descending priorities would come back ascending.
-    op.drop_index("ix_jobs_next", "jobs")
+    if sqlite:
+        op.drop_index("ix_jobs_next", "jobs")
     with op.batch_alter_table("jobs") as batch:
         batch.drop_constraint(op.f("uq_jobs_owner_idempotency_key"), type_="unique")
         batch.drop_column("idempotency_key")
-    op.create_index("ix_jobs_next", "jobs", NEXT)
-    op.create_index(op.f("ix_jobs_dataset_created_at_id"), "jobs", ["dataset", "created_at", "id"])
-    op.create_index(op.f("ix_jobs_owner_created_at_id"), "jobs", ["owner", "created_at", "id"])
-    op.create_index(op.f("ix_jobs_owner_state_created_at_id"), "jobs", ["owner", "state", "created_at", "id"])
+    if sqlite:
+        op.create_index("ix_jobs_next", "jobs", NEXT)
     op.create_index(op.f("ix_experiments_owner_created_at_id"), "experiments", ["owner", "created_at", "id"])
 
     op.add_column("jobs", sa.Column("priced_flops", sa.Float(), server_default="0", nullable=False))
     op.add_column("results", sa.Column("regbench", sa.String(length=63), nullable=True))
     for measure in ("test_accuracy", "test_loss"):
         op.drop_index(op.f(f"ix_results_{measure}"), "results")
-    for measure in SORTABLE:
-        op.create_index(op.f(f"ix_results_{measure}_job_id"), "results", [measure, "job_id"])
 
 
 def downgrade() -> None:

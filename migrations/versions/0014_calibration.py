@@ -3,13 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.online import add_column, create_index
+
 revision = "0014"
 down_revision = "0013"
 
 
 def upgrade() -> None:
-    op.add_column("results", sa.Column("test_ece_debiased", sa.Double()))
-    op.create_index(op.f("ix_results_test_ece_debiased_job_id"), "results", ["test_ece_debiased", "job_id"])
+    add_column("results", sa.Column("test_ece_debiased", sa.Double()))
+    create_index("ix_results_test_ece_debiased_job_id", "results", ["test_ece_debiased", "job_id"])
 
 
 def downgrade() -> None:

@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from migrations.online import create_index
+
 revision = "0016"
 down_revision = "0015"
 
 
 def upgrade() -> None:
-    op.create_index(op.f("ix_jobs_dataset_state_owner"), "jobs", ["dataset", "state", "owner"])
+    create_index("ix_jobs_dataset_state_owner", "jobs", ["dataset", "state", "owner"])
 
 
 def downgrade() -> None:

@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from migrations.online import create_index
+
 revision = "0025"
 down_revision = "0024"
 
 
 def upgrade() -> None:
-    op.create_index(op.f("ix_jobs_finished_at"), "jobs", ["finished_at"])
+    create_index("ix_jobs_finished_at", "jobs", ["finished_at"])
 
 
 def downgrade() -> None:

@@ -1,5 +1,6 @@
 """The migrations create the tables, on both databases, and can be reverted."""
 
+import itertools
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +22,7 @@ from models.store.experiments import create_experiment, get_experiment
 from models.store.job_search import JobFilter, find_jobs
 from models.store.jobs import NewJob, create_jobs
 from models.store.readiness import read_schema
-from models.store.tables import Base
+from models.store.tables import Base, JobLabel, JobTechnique, Run
 from models.store.transitions import get_job
 from tests.applications import application
 from tests.factories import finish_job, finished_job, job_spec
@@ -90,6 +91,52 @@ def test_jobs_from_before_0006_are_listed_by_technique_and_label(database: Datab
     for filters in (JobFilter(techniques=["dropout"]), JobFilter(labels=[("who.ever", 'say "x"')])):
         with database.read() as session:
             assert [job.id for job in find_jobs(session, filters, after=None, limit=9)] == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("revision", "statement", "occurrence"),
+    [
+        # The second page of rows: the first has been committed.
+        ("0004", "INSERT INTO experiment_runs", 2),
+        ("0005", "INSERT INTO job_techniques", 2),
+        ("0030", "INDEX CONCURRENTLY ix_results_temperature_job_id", 1),
+    ],
+)
+def test_an_interrupted_migration_of_a_large_table_continues(
+    database: Database, monkeypatch: pytest.MonkeyPatch, revision: str, statement: str, occurrence: int
+) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite rolls back what was interrupted")
+    monkeypatch.setattr("migrations.online.ROWS_IN_BATCH", 2)
+    regularization = {"l2": {"factor": 1e-3}}
+    spec = JobSpec.model_validate({"name": "x", "labels": {"a": "b"}, "regularization": regularization})
+    jobs = {finished_job(database, spec).id for _ in range(5)}
+    runs = set()
+    for name in ("x", "y", "z"):
+        document = {"name": name, "variants": [{"name": "a"}, {"name": "b"}], "replicates": 1}
+        with database.write() as session:
+            experiment, new = create_experiment(session, ExperimentSpec.model_validate(document), preset=None)
+            runs |= {(experiment.id, job.id) for job in new}
+    command.downgrade(configuration(), revision)
+    matches = itertools.count(1)
+
+    def interrupt(*arguments: Any) -> None:
+        if statement in arguments[2] and next(matches) == occurrence:
+            raise InterruptedError
+
+    event.listen(Engine, "before_cursor_execute", interrupt)
+    try:
+        with pytest.raises(InterruptedError):
+            command.upgrade(configuration(), "head")
+    finally:
+        event.remove(Engine, "before_cursor_execute", interrupt)
+    command.upgrade(configuration(), "head")
+    database.close()
+    with database.read() as session:
+        assert set(session.execute(select(JobTechnique.job_id)).scalars()) == jobs
+        assert set(session.execute(select(JobLabel.job_id)).scalars()) == jobs
+        assert {tuple(run) for run in session.execute(select(Run.experiment_id, Run.job_id))} == runs
+    command.check(configuration())
 
 
 @pytest.mark.parametrize(
