@@ -26,6 +26,13 @@ class CostEstimate:
         float,
         Field(description="The same of measuring damaged test images, where `evaluation.robustness` asks"),
     ]
+    memorization_flops: Annotated[
+        float,
+        Field(
+            description="The same of answering the dataset's training images, where "
+            "`evaluation.memorization` asks"
+        ),
+    ]
     memory_bytes: Annotated[
         int,
         Field(description="Images, weights, gradients, optimizer state, and the activations of a batch"),
@@ -34,7 +41,7 @@ class CostEstimate:
     @property
     def total_flops(self) -> float:
         """What its time is estimated from."""
-        return self.training_flops + self.robustness_flops
+        return self.training_flops + self.robustness_flops + self.memorization_flops
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
         parameters=parameters,
         training_flops=compute_training_flops(spec, spec.training.planned_epochs),
         robustness_flops=_compute_robustness_flops(spec) if spec.evaluation.robustness else 0.0,
+        memorization_flops=_compute_memorization_flops(spec) if spec.evaluation.memorization else 0.0,
         memory_bytes=images + 4 * numbers,
     )
 
@@ -120,12 +128,21 @@ def compute_training_flops(spec: JobSpec, epochs: int) -> float:
     return compute_flops_per_epoch(spec) * trained / examples
 
 
+def _compute_forward_flops(spec: JobSpec) -> int:
+    """Operations of one image's answer."""
+    return 2 * sum(layer.weights * layer.positions for layer in _list_layers(spec))
+
+
 def _compute_robustness_flops(spec: JobSpec) -> float:
     """Operations forward of all damaged images, and those that damaging them takes as long as."""
-    products = sum(layer.weights * layer.positions for layer in _list_layers(spec))
     return float(len(CORRUPTIONS) * SEVERITIES * spec.dataset.card.test_examples) * (
-        2 * products + _DAMAGE_FLOPS
+        _compute_forward_flops(spec) + _DAMAGE_FLOPS
     )
+
+
+def _compute_memorization_flops(spec: JobSpec) -> float:
+    """Operations forward of all training images of the dataset."""
+    return float(spec.dataset.card.train_examples) * _compute_forward_flops(spec)
 
 
 def _list_layers(spec: JobSpec) -> list[_Layer]:

@@ -192,6 +192,11 @@ class ExperimentSpec(BaseModel):
                 f"{dataset.rows:,} examples are too few; each part needs two of each class",
             ),
             (
+                self.base.evaluation.memorization and not self.split_per_seed,
+                "/base/evaluation/memorization",
+                "seeds share their training images; omit split_per_seed, and use train_samples or parts",
+            ),
+            (
                 self.baseline_name not in names,
                 "/baseline",
                 f"no variant has this name; choose one of {', '.join(names)}",

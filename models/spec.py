@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, P
 
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec, Seed, SpecPart
+from models.evaluation_spec import EvaluationSpec
 from models.identifiers import is_visible
 from models.parts import has_too_small_parts
 from models.suggestions import suggest_field
@@ -226,23 +227,6 @@ class TrainingSpec(SpecPart):
         return math.ceil(self.steps / math.ceil(self.steps / self.epochs)) if self.steps else self.epochs
 
 
-class EvaluationSpec(SpecPart):
-    """What is measured of the finished model besides its test images."""
-
-    robustness: bool = Field(
-        False,
-        description="Whether the finished model is also measured on damaged test images: twelve kinds in "
-        "five severities. Nothing is chosen by it",
-    )
-    test: bool = Field(
-        True,
-        # Specifications from before this field keep their hashes.
-        exclude_if=lambda test: test,
-        description="Whether the finished model is measured on the test images at all; `false` where it only "
-        "helps to choose settings",
-    )
-
-
 class JobSpec(SpecPart):
     """One training run, whole. Every field has a default: `{}` is the seed experiment's plain network."""
 
@@ -287,6 +271,10 @@ class JobSpec(SpecPart):
                 self.evaluation.robustness and not self.evaluation.test,
                 "/evaluation/robustness",
                 "it needs the test images; omit it, or leave evaluation.test out",
+            ),
+            *(
+                (is_wrong, "/evaluation/memorization", detail)
+                for is_wrong, detail in self.evaluation.find_memorization_faults(dataset)
             ),
             (
                 dataset.content and dataset.name in DATASETS,

@@ -1,8 +1,12 @@
-"""What a trained model says of the test images, kept as a file: natural logarithms of its probabilities."""
+"""What a trained model answers, kept as a file: natural logarithms of its probabilities for the test images.
+
+With `evaluation.memorization` also which of the dataset's training images it was trained on and gets right.
+"""
 
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +18,14 @@ SUFFIX = ".npz"
 
 
 @dataclass(frozen=True)
+class TrainingAnswers:
+    """Of a dataset's training images (n,), in their order: which the model was trained on, and gets right."""
+
+    seen: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class TestPredictions:
     """Log-probabilities (n, classes) and labels (n,), in the order of the dataset's test images."""
 
@@ -21,19 +33,39 @@ class TestPredictions:
 
     log_probabilities: NDArray[np.float32]
     labels: NDArray[np.int32]
+    training: TrainingAnswers | None = None
+    """Where the specification asks for it."""
 
     def to_bytes(self) -> bytes:
         """As an `.npz` file; equal predictions are equal bytes."""
         file = io.BytesIO()
         # NumPy writes the same date into every archive.
-        np.savez(file, log_probabilities=self.log_probabilities, labels=self.labels)
+        np.savez(file, log_probabilities=self.log_probabilities, labels=self.labels, **self._pack_training())
         return file.getvalue()
+
+    def _pack_training(self) -> dict[str, Any]:
+        """Arrays of one bit an image, and their number, which whole bytes do not say."""
+        if self.training is None:
+            return {}
+        return {
+            "training_images": np.array(len(self.training.seen)),
+            "training_seen": np.packbits(self.training.seen),
+            "training_correct": np.packbits(self.training.correct),
+        }
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "TestPredictions":
         """What `to_bytes` has written."""
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return cls(arrays["log_probabilities"], arrays["labels"])
+            training = None
+            if "training_images" in arrays:
+                n = int(arrays["training_images"])
+                seen, correct = (
+                    np.unpackbits(arrays[name], count=n).astype(np.bool_)
+                    for name in ("training_seen", "training_correct")
+                )
+                training = TrainingAnswers(seen, correct)
+            return cls(arrays["log_probabilities"], arrays["labels"], training)
 
     def to_csv(self) -> str:
         """A row for each image: its index, its label, and digits enough for the same 32-bit numbers."""

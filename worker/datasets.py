@@ -25,6 +25,8 @@ class DataSplit:
     test: Examples
     train_eval: Examples
     """The part of `train` that is measured after each epoch: as many examples as validation has."""
+    available: Examples
+    """All training examples of the dataset, in its order, with its labels."""
     dataset_sha256: str
 
 
@@ -57,6 +59,7 @@ def split_dataset(dataset: Dataset, spec: DatasetSpec) -> DataSplit:
         validation=validation if len(validation) else None,
         test=dataset.test,
         train_eval=train.take(np.sort(_stream(spec, _MEASURED).permutation(len(train))[:measured])),
+        available=dataset.train,
         dataset_sha256=dataset.sha256,
     )
 

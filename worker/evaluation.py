@@ -15,7 +15,7 @@ from models.errors import TrainingFailed
 from models.metrics import METRICS
 from models.records import CORRUPTIONS, SEVERITIES, CalibrationBin, EpochRecord, Evaluation, RobustnessRecord
 from models.spec import JobSpec
-from models.test_predictions import TestPredictions
+from models.test_predictions import TestPredictions, TrainingAnswers
 from worker import metrics, weights
 from worker.corruptions import corrupt
 from worker.datasets import DataSplit
@@ -109,7 +109,8 @@ def evaluate_model(
         test = metrics.compute_scores(logits, labels)
         _require_finite(epochs, test.loss)
         calibration = metrics.compute_calibration_bins(probabilities, labels)
-        predictions = TestPredictions(log_probabilities.astype(np.float32), labels)
+        training = _answer_training_images(program, split) if spec.evaluation.memorization else None
+        predictions = TestPredictions(log_probabilities.astype(np.float32), labels, training)
         on_test |= {
             "test_accuracy": test.accuracy,
             "test_loss": test.loss,
@@ -168,6 +169,13 @@ def _evaluate_validation(
     scores = metrics.compute_scores(logits, examples.labels)
     temperature = metrics.fit_temperature(logits, examples.labels) if math.isfinite(scores.loss) else None
     return scores, temperature
+
+
+def _answer_training_images(program: CompiledProgram, split: DataSplit) -> TrainingAnswers:
+    seen = np.zeros(len(split.available), np.bool_)
+    seen[split.train.rows] = True
+    answers = program.compute_logits(split.available.images).argmax(axis=1)
+    return TrainingAnswers(seen, answers == split.available.labels)
 
 
 def _evaluate_robustness(program: CompiledProgram, test: Examples, test_accuracy: float) -> RobustnessRecord:

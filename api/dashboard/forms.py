@@ -13,8 +13,9 @@ from api.experiments.presets import PRESETS
 from models.cost import estimate_cost
 from models.dataset_cards import DATASETS
 from models.dataset_spec import DatasetSpec
+from models.evaluation_spec import EvaluationSpec
 from models.experiments import ExperimentSpec
-from models.spec import Cnn, EvaluationSpec, JobSpec, Mlp, OptimizerSpec, TrainingSpec
+from models.spec import Cnn, JobSpec, Mlp, OptimizerSpec, TrainingSpec
 from models.stopping_rules import STOPPING_RULES, WidthRule
 from models.techniques import CATALOGUE, TechniqueCard
 

@@ -62,6 +62,7 @@ def estimate_experiment_cost(
         to_train=len(to_train),
         training_flops=sum(cost.training_flops * share for cost, share in costs),
         robustness_flops=sum(cost.robustness_flops for cost, _ in costs),
+        memorization_flops=sum(cost.memorization_flops for cost, _ in costs),
         estimated_seconds=pace and pace.estimate_seconds(operations, jobs=len(to_train), programs=programs),
         max_jobs=len(runs) + added,
         max_seconds=pace and pace.estimate_seconds(most, jobs=len(to_train) + added, programs=programs),

@@ -54,6 +54,7 @@ class ExperimentCostEstimate(ResponseModel):
     to_train: int
     training_flops: float = Field(description="Of all jobs to train, at their full number of epochs")
     robustness_flops: float = Field(description="Of measuring their damaged test images, where asked for")
+    memorization_flops: float = Field(description="Of answering all training images, where asked for")
     estimated_seconds: float | None = Field(
         description="With the workers that live and no other jobs, at the speed of the jobs that finished "
         "here last, compilation included; null before any has"

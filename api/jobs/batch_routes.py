@@ -75,6 +75,7 @@ def create_jobs(
             jobs=len(estimates),
             training_flops=sum(item.training_flops for item in estimates),
             robustness_flops=sum(item.robustness_flops for item in estimates),
+            memorization_flops=sum(item.memorization_flops for item in estimates),
             memory_bytes=max(item.memory_bytes for item in estimates),
             estimated_seconds=pace
             and pace.estimate_seconds(operations, jobs=len(estimates), programs=programs),

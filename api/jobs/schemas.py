@@ -181,6 +181,7 @@ class BatchCostEstimate(ResponseModel):
     jobs: int
     training_flops: float
     robustness_flops: float
+    memorization_flops: float
     memory_bytes: int = Field(description="Of the largest job")
     estimated_seconds: float | None = Field(
         description="Of all, with the workers that live and no other jobs; null before any has finished here"

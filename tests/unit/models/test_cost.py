@@ -5,8 +5,9 @@ import pytest
 
 from models.cost import check_budget, compute_flops_per_epoch, estimate_cost
 from models.errors import BudgetExceeded
+from models.evaluation_spec import EvaluationSpec
 from models.settings import Settings
-from models.spec import EvaluationSpec, JobSpec
+from models.spec import JobSpec
 from tests.factories import job_spec
 
 SEED_NETWORK = JobSpec()
@@ -94,6 +95,13 @@ def test_damaged_images_are_priced_where_they_are_measured() -> None:
     forward = 2 * (784 * 512 + 512 * 512 + 512 * 10)
     assert robust.robustness_flops == 12 * 5 * 10_000 * (forward + 1_000_000)
     assert robust.total_flops == robust.training_flops + robust.robustness_flops
+
+
+def test_answering_the_training_images_is_priced_where_it_is_asked_for() -> None:
+    assert estimate_cost(SEED_NETWORK).memorization_flops == 0
+    asked = estimate_cost(SEED_NETWORK.model_copy(update={"evaluation": EvaluationSpec(memorization=True)}))
+    assert asked.memorization_flops == 2 * (784 * 512 + 512 * 512 + 512 * 10) * 60_000
+    assert asked.total_flops == asked.training_flops + asked.memorization_flops
 
 
 def test_memory_of_the_seed_network() -> None:

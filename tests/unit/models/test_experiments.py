@@ -183,6 +183,14 @@ def test_the_baseline_is_the_first_variant_unless_named() -> None:
         ({"seeds": [1, 2, 1]}, "/seeds"),
         ({"seeds": [0], "replicates": 2}, "/replicates"),
         ({"baseline": "no such variant"}, "/baseline"),
+        (
+            {"base": {"evaluation": {"memorization": True}}, "split_per_seed": False},
+            "/base/evaluation/memorization",
+        ),
+        (
+            {"base": {"evaluation": {"memorization": True}, "dataset": {"validation_fraction": 0.0}}},
+            "/base/evaluation/memorization",
+        ),
     ],
 )
 def test_a_contradiction_names_a_field(fields: dict[str, Any], pointer: str) -> None:

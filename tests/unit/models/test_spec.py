@@ -131,6 +131,11 @@ def test_a_non_finite_number_is_refused(template: str, number: str) -> None:
             "/training/batch_size",
         ),
         ({"regularization": {"mixup": {}}, "training": {"batch_size": 1}}, "/training/batch_size"),
+        ({"evaluation": {"memorization": True, "test": False}}, "/evaluation/memorization"),
+        (
+            {"evaluation": {"memorization": True}, "dataset": {"label_noise": 0.2}},
+            "/evaluation/memorization",
+        ),
         ({"regularization": {"spatial_dropout": {}}}, "/regularization/spatial_dropout"),
         ({"model": CNN, "regularization": {"group_l1": {}}}, "/regularization/group_l1"),
         (
@@ -299,7 +304,12 @@ class TestSpecHash:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"name": "x"}, {"labels": {"a": "b"}}, {"priority": 7}, {"evaluation": {"robustness": False}}],
+        [
+            {"name": "x"},
+            {"labels": {"a": "b"}},
+            {"priority": 7},
+            {"evaluation": {"robustness": False, "memorization": False}},
+        ],
     )
     def test_fields_that_cannot_change_the_weights_do_not_change_the_hash(
         self, changes: dict[str, Any]
@@ -327,6 +337,7 @@ class TestSpecHash:
             {"regularization": {"l2": {}}},
             # Not the weights, but the result has more.
             {"evaluation": {"robustness": True}},
+            {"evaluation": {"memorization": True}},
         ],
     )
     def test_fields_that_change_the_weights_change_the_hash(self, changes: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from tests.factories import job_spec
 def test_a_specification_has_the_oldest_format_that_has_all_that_it_uses() -> None:
     assert get_format(JobSpec()) == get_format(job_spec(regularization={"dropout": {"rate": 0.5}})) == 1
     assert get_format(job_spec(evaluation={"test": False})) == 2
+    assert get_format(job_spec(evaluation={"memorization": True})) == 3
 
 
 def test_a_new_field_of_specifications_has_a_format() -> None:
@@ -19,4 +20,4 @@ def test_a_new_field_of_specifications_has_a_format() -> None:
     fields = {name: sorted(part.get("properties", ())) for name, part in schema["$defs"].items()}
     fields["JobSpec"] = sorted(schema["properties"])
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-    assert (NEWEST_FORMAT, digest[:16]) == (2, "146be481eadec62a")
+    assert (NEWEST_FORMAT, digest[:16]) == (3, "e8d5d334d8238612")

@@ -11,10 +11,12 @@ import pytest
 from models.dataset_arrays import Dataset
 from models.documents import merge_patch
 from models.errors import TrainingFailed
+from models.evaluation_spec import EvaluationSpec
 from models.experiments import ExperimentSpec
 from models.records import EpochRecord, Evaluation, Progress
 from models.settings import Settings
-from models.spec import EvaluationSpec, JobSpec
+from models.spec import JobSpec
+from models.test_predictions import TestPredictions
 from tests.factories import EVERY_TECHNIQUE_TOGETHER, epoch_record, job_spec
 from worker.checkpoints import Checkpoint
 from worker.datasets import split_dataset
@@ -213,6 +215,43 @@ def test_damaged_images_are_measured_after_training_and_change_nothing(
     assert all(len(values) == 6 and values[5] < values[0] for values in accuracy.values())
     damaged = [value for values in accuracy.values() for value in values[1:]]
     assert robust.robustness.mean_accuracy == pytest.approx(np.mean(damaged))
+
+
+def test_answers_to_all_training_images_are_those_of_the_reported_model_and_change_nothing(
+    mnist_5k: Dataset, programs: ProgramCache
+) -> None:
+    # No later epoch counts as an improvement, so the first one's weights are reported.
+    spec = job_spec(
+        seed=1,
+        dataset={"train_samples": 1000},
+        training={"epochs": 3},
+        regularization={"early_stopping": {"min_delta": 1.0}},
+    )
+    asked = spec.model_copy(update={"evaluation": EvaluationSpec(memorization=True)})
+    plain, notes = run(spec, mnist_5k, programs), Notes()
+    trained = train_model(asked, mnist_5k, programs, notes)
+    assert trained.evaluation.weights_sha256 == plain.weights_sha256
+    assert (trained.evaluation.reported_epoch, plain.epochs_run) == (1, 3)
+    predictions = trained.test_predictions
+    assert predictions is not None
+    assert predictions.training is not None
+    seen, correct = predictions.training.seen, predictions.training.correct
+    split = split_dataset(mnist_5k, spec.dataset)
+    assert np.flatnonzero(seen).tolist() == split.train.rows.tolist()
+    assert correct[seen].mean() == pytest.approx(plain.train_accuracy)
+    assert split.validation is not None
+    # Images that are only validated on are not seen.
+    assert correct[split.validation.rows].mean() == pytest.approx(plain.validation_accuracy)
+    images = mnist_5k.train_images.reshape(-1, 784) / np.float32(255)
+    answers = trained.model.predict(images, verbose=0, batch_size=1000).argmax(axis=1)
+    assert (correct == (answers == mnist_5k.train_labels)).mean() > 0.999
+    content = predictions.to_bytes()
+    stored = TestPredictions.from_bytes(content).training
+    assert stored is not None
+    assert np.array_equal([stored.seen, stored.correct], [seen, correct])
+    resumed = train_model(asked, mnist_5k, programs, resume_from=notes.checkpoints[1])
+    assert resumed.test_predictions is not None
+    assert resumed.test_predictions.to_bytes() == content
 
 
 @pytest.mark.parametrize(
