@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.dashboard import filters
 from api.dashboard.rendering import PageRoute, RenderPageDep
+from api.dashboard.sparklines import draw_sparkline
 from api.http.curl import format_curl
 from api.http.dependencies import ArtifactsDep, CallerDep, DatabaseDep, JobId, SettingsDep, parse_id
 from api.http.pagination import SORTS, decode_cursor, encode_cursor, parse_sort, split_page
@@ -46,6 +47,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _MAX_COMPARED = 10
 _MAX_COUNTED = 10_000
 _MAX_SIBLINGS = 500
+_CURVE_POINTS = 20
 
 
 class ListPageQuery(JobQuery):
@@ -74,11 +76,16 @@ def list_jobs(
         page, cursor = split_page(jobs, query.limit, lambda job: encode_cursor(get_cursor(job, order), order))
         positions = get_queue_positions(session, page)
         rows = [job_serializers.serialize_job(job, positions.get(job.id)) for job in page]
+        curves = store.load_loss_curves(
+            session, {job.id: job.epochs_done for job in page}, points=_CURVE_POINTS
+        )
         experiments = get_experiment_names(session, [job.experiment_id or "" for job in page])
         total = count_jobs(session, query.filter(), most=_MAX_COUNTED, order=order)
     return render(
         "jobs.html.jinja",
         jobs=list(zip(rows, [job.owner for job in page], strict=True)),
+        curves={job_id: draw_sparkline(curve) for job_id, curve in curves.items()},
+        columns={name: head for name, head in _COLUMNS.items() if caller.sees_all or name != "owner"},
         experiments=experiments,
         query=query,
         filtered=bool(query.model_fields_set - {"sort", "limit", "cursor", "start"}),
@@ -98,6 +105,21 @@ def list_jobs(
     )
 
 
+_COLUMNS = {
+    "state": "State",
+    "experiment": "Experiment",
+    "variant": "Variant",
+    "seed": "Seed",
+    "techniques": "Techniques",
+    "test_accuracy": "Test accuracy",
+    "test_loss": "Test loss",
+    "generalization_gap_accuracy": "Gap, points",
+    "training_seconds": "Seconds",
+    "curve": "Loss by epoch",
+    "owner": "Owner",
+    "created_at": "Age",
+}
+"""The columns that can be hidden, with their heads; the job is always shown."""
 _SORTED_COLUMNS = (
     "test_accuracy",
     "test_loss",

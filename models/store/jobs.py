@@ -1,11 +1,11 @@
 """Jobs as their owners see them: create, find, cancel, pause, resume, retry, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import Integer, cast, delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from models.cost import estimate_cost
@@ -20,6 +20,7 @@ from models.states import UNFINISHED, Action, JobState
 from models.store import counters
 from models.store.database import UNFILTERED
 from models.store.quotas import check_quotas
+from models.store.sql_functions import make_table
 from models.store.tables import (
     LOCAL_OWNER,
     Epoch,
@@ -170,6 +171,28 @@ def get_epochs(session: Session, job_id: str, *, after: int = 0) -> list[Epoch]:
     """A job's history from the epoch after `after` on."""
     query = select(Epoch).where(Epoch.job_id == job_id, Epoch.epoch > after).order_by(Epoch.epoch)
     return list(session.scalars(query))
+
+
+def load_loss_curves(
+    session: Session, epochs_done: Mapping[str, int], *, points: int
+) -> dict[str, list[tuple[int, float, bool]]]:
+    """Each job's losses, in one query: epoch, loss (nats), and whether it is the validation loss.
+
+    Where no examples are held out it is the training loss. Of more epochs than `points` every
+    second one is left out, or two of three, and so on.
+    """
+    steps = make_table({job_id: str(-(-done // points) or 1) for job_id, done in epochs_done.items()})
+    is_drawn = (steps.c.key == Epoch.job_id) & (Epoch.epoch % cast(steps.c.value, Integer) == 0)
+    query = (
+        select(Epoch.job_id, Epoch.epoch, Epoch.train_loss, Epoch.validation_loss)
+        .join(steps, is_drawn)
+        .order_by(Epoch.job_id, Epoch.epoch)
+    )
+    curves: dict[str, list[tuple[int, float, bool]]] = {}
+    for job_id, epoch, train, validation in session.execute(query):
+        point = (epoch, train, False) if validation is None else (epoch, validation, True)
+        curves.setdefault(job_id, []).append(point)
+    return curves
 
 
 def get_events(session: Session, job_id: str) -> list[Event]:

@@ -312,7 +312,7 @@ def test_curves_of_many_variants_are_distinct(unchecked: Page, client: Regbench)
 
 def test_arrow_keys_do_not_submit_a_filter(page: Page) -> None:
     page.goto("/jobs")
-    state = page.get_by_label("State")
+    state = page.get_by_role("combobox", name="State")
     state.focus()
     for chosen in ("queued", "running", "paused", "succeeded"):
         page.keyboard.press("ArrowDown")

@@ -76,7 +76,7 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
 
 def test_selected_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:
     page.goto("/jobs")
-    page.get_by_label("State").select_option("succeeded")
+    page.get_by_role("combobox", name="State").select_option("succeeded")
     page.wait_for_url(re.compile(r"state=succeeded"))
     compare = page.get_by_role("button", name="Compare")
     expect(compare).to_have_attribute("aria-disabled", "true")
@@ -115,6 +115,47 @@ def test_the_list_is_live_and_preserves_the_selection(page: Page, client: Regben
     expect(page.locator(f"#state-{job.id}")).to_contain_text("succeeded", timeout=TIMEOUT_MS)
     expect(page.locator(f"#accuracy-{job.id}")).to_contain_text("%", timeout=TIMEOUT_MS)
     expect(page.locator(f"[data-job={job.id}] .tick")).to_be_checked()
+    # Drawn since the page was loaded, when there was no epoch yet.
+    line = page.locator(f"#curve-{job.id}").get_by_role(
+        "img", name=re.compile(r"^Validation loss: .* after epoch 30$")
+    )
+    expect(line).to_be_visible(timeout=TIMEOUT_MS)
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_columns_are_hidden_by_keyboard_and_stay_hidden(
+    browser: Any, url: str, trained: list[str], tmp_path: Path, width: int
+) -> None:
+    with open_page(browser, url, "/jobs", "light", width) as page:
+        cell = page.locator(f"[data-job={trained[0]}] [data-column=seed]")
+        expect(cell).to_be_visible()
+        top = page.locator("#jobs").bounding_box()
+        page.get_by_text("Columns", exact=True).focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#jobs").bounding_box() == top, "the menu lies over the table"
+        page.get_by_role("checkbox", name="Seed", exact=True).focus()
+        page.keyboard.press("Space")
+        expect(cell).to_be_hidden()
+        page.keyboard.press("Escape")
+        expect(page.get_by_text("Columns", exact=True)).to_be_focused()
+        page.add_init_script(
+            "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(entry => "
+            "{ window.shift += entry.value; })).observe({ type: 'layout-shift', buffered: true });"
+        )
+        page.reload()
+        expect(cell).to_be_hidden()
+        assert page.evaluate("window.shift") < 0.01, "hidden before the first paint"
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as CSV").click()
+        download.value.save_as(tmp_path / "jobs.csv")
+        head = (tmp_path / "jobs.csv").read_text().splitlines()[0]
+        assert '"Variant"' in head
+        assert '"Seed"' not in head
+        page.get_by_text("Columns", exact=True).click()
+        page.get_by_role("checkbox", name="Seed", exact=True).check()
+        expect(cell).to_be_visible()
+        page.reload()
+        expect(cell).to_be_visible()
 
 
 def test_the_list_announces_new_jobs_and_keeps_what_is_selected(page: Page, client: Regbench) -> None:

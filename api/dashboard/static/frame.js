@@ -106,6 +106,6 @@ if (form) {
   startSearch();
   watchStatus();
 }
-const menu = document.querySelector("details.user");
-document.addEventListener("click", ({ target }) => { if (menu && !menu.contains(target)) menu.open = false; });
-document.addEventListener("keydown", ({ key }) => { if (menu?.open && key === "Escape") { menu.open = false; menu.querySelector("summary").focus(); } });
+const getOpenMenus = () => document.querySelectorAll("details.user[open], details.menu[open]");
+document.addEventListener("click", ({ target }) => { for (const menu of getOpenMenus()) menu.open = menu.contains(target); });
+document.addEventListener("keydown", ({ key }) => { if (key === "Escape") for (const menu of getOpenMenus()) { menu.open = false; menu.querySelector("summary").focus(); } });

@@ -66,8 +66,11 @@ function save() {
   // What stands beside a value, such as a warning, is for readers.
   const getText = (cell) => (cell.querySelector(".value") ?? cell).innerText.replaceAll(/\s+/g, " ").trim();
   const [head, ...rows] = [...element("jobs").rows];
-  const lines = [["id", ...[...head.cells].slice(1).map((cell) => cell.textContent)]];
-  for (const row of rows) lines.push([row.dataset.job, ...[...row.cells].slice(1).map(getText)]);
+  // A table in text has no place for lines, nor a reader for the columns that are hidden.
+  const isSaved = (cell) => cell.cellIndex > 0 && cell.dataset.column !== "curve" && getComputedStyle(cell).display !== "none";
+  const columns = [...head.cells].filter(isSaved).map((cell) => cell.cellIndex);
+  const lines = [["id", ...columns.map((column) => head.cells[column].textContent)]];
+  for (const row of rows) lines.push([row.dataset.job, ...columns.map((column) => getText(row.cells[column]))]);
   saveCsv("jobs.csv", lines);
 }
 

@@ -166,10 +166,11 @@ def test_queries_do_not_grow(client: TestClient, database: Database) -> None:
         return f"/experiments/{created['id']}"
 
     small = create_finished(1)
-    before = {path: count_queries(client, path) for path in ("/experiments", small, "/try")}
+    before = {path: count_queries(client, path) for path in ("/experiments", "/jobs", small, "/try")}
     large = create_finished(5)
     assert before == {
         "/experiments": count_queries(client, "/experiments"),
+        "/jobs": count_queries(client, "/jobs"),
         small: count_queries(client, large),
         "/try": count_queries(client, "/try"),
     }

@@ -105,6 +105,18 @@ def test_the_query_string_filters_sorts_and_pages_the_list(client: httpx.Client,
     assert "highest test accuracy" not in get_page(client, "/jobs"), "jobs of a page need not be comparable"
 
 
+def test_the_list_draws_the_losses_of_jobs_with_two_epochs(client: httpx.Client, database: Database) -> None:
+    once, often = finished_job(database, epochs=1).id, finished_job(database, epochs=100).id
+    text = get_page(client, "/jobs")
+    assert re.search(rf'id="curve-{once}"[^>]*></td>', text)
+    (words, points) = re.findall(rf'id="curve-{often}".*?<title>(.*?)</title>.*?points="(.*?)"', text)[0]
+    with database.read() as session:
+        epochs = jobs.get_epochs(session, often)
+    first, last = epochs[4].validation_loss, epochs[-1].validation_loss
+    assert words == f"Validation loss: {first:.4f} after epoch 5, {last:.4f} after epoch 100"
+    assert len(points.split()) == 20
+
+
 def test_the_list_counts_its_jobs_and_its_headers_sort(client: httpx.Client, database: Database) -> None:
     for accuracy in (0.91, 0.92, 0.93):
         finished_job(database, result=result_record(test_accuracy=accuracy))
