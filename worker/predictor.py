@@ -34,6 +34,7 @@ from models.settings import Settings, get_settings
 from models.spec import PIXELS
 from models.tracing import add_trace_event, set_span_attributes, start_tracing
 from worker.kombu_patch import patch_kombu
+from worker.optional_imports import skip_optional_imports
 
 if TYPE_CHECKING:
     from worker.model_cache import ModelCache
@@ -66,7 +67,8 @@ def get_model_cache() -> "ModelCache":
 
 @lru_cache(maxsize=1)
 def _make_models() -> "ModelCache":
-    from worker.model_cache import ModelCache  # noqa: PLC0415 (so that importing this module needs no TensorFlow)
+    with skip_optional_imports():
+        from worker.model_cache import ModelCache  # noqa: PLC0415 (so that importing this module needs no TensorFlow)
 
     return ModelCache(get_settings())
 

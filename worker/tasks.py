@@ -8,6 +8,7 @@ from celery import shared_task
 
 from models.dispatch import TRAIN_JOB
 from models.settings import get_settings
+from worker.optional_imports import skip_optional_imports
 
 if TYPE_CHECKING:
     from worker.runner import Runner
@@ -23,7 +24,8 @@ def get_runner() -> "Runner":
     """This process's runner; the first call imports TensorFlow, which takes seconds."""
     with _runner_lock:  # the warm-up and the first job may both be first
         if not _runners:
-            from worker.runner import Runner  # noqa: PLC0415 (see the module's docstring)
+            with skip_optional_imports():
+                from worker.runner import Runner  # noqa: PLC0415 (see the module's docstring)
 
             _runners.append(Runner(get_settings()))
         return _runners[0]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import grimp
@@ -68,3 +69,14 @@ def test_the_api_loads_neither_tensorflow_nor_what_only_reports_and_predictions_
 def test_a_workers_parent_process_loads_no_tensorflow() -> None:
     """TensorFlow does not survive a fork; each training process imports its own."""
     assert not loaded_by("worker.app") & {"tensorflow", "keras", "sklearn"}
+
+
+def test_a_training_process_leaves_out_what_only_happens_to_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGBENCH_HOME", str(tmp_path))
+    loaded = loaded_by("worker.tasks as tasks; tasks.get_runner(); import sklearn.model_selection")
+    assert {"keras", "sklearn"} <= loaded
+    for name in ("IPython", "matplotlib", "pandas", "pyarrow"):
+        assert find_spec(name), "it would be left out anyway"
+        assert name not in loaded
