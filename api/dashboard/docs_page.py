@@ -99,7 +99,7 @@ def _render_body(document: dict[str, Any], method: str, path: str, operation: di
         f"curl -sS -X {method.upper()} http://127.0.0.1:8000{path} "
         f"-H 'Content-Type: application/json' -d {shlex.quote(example)}"
     )
-    return f"{fields}<h3>Example</h3><pre>{escape(command)}</pre>"
+    return f'{fields}<h3>Example</h3><pre tabindex="0">{escape(command)}</pre>'
 
 
 def _iter_fields(

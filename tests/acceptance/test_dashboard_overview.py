@@ -69,9 +69,15 @@ def test_the_search_opens_a_job_by_its_name(page: Page, client: Regbench) -> Non
     job.wait()
 
 
-def test_the_header_shows_the_workers_and_the_user(page: Page) -> None:
+def test_the_header_shows_the_workers_and_the_user(page: Page, client: Regbench) -> None:
     page.goto("/jobs")
     expect(page.locator("#connection")).to_have_text(re.compile(r"^\d+/\d+ busy(, \d+ queued)?$"))
+    job = client.submit(job_spec(model={"hidden_units": [16]}, training={"epochs": 30}))
+    page.goto(f"/jobs/{job.id}")
+    expect(page.locator("#connection")).to_contain_text(re.compile("^1/"), timeout=TIMEOUT_MS)
+    expect(page.locator("#progress .badge")).to_contain_text("succeeded", timeout=TIMEOUT_MS)
+    # Half of the time after which the header asks by itself.
+    expect(page.locator("#connection")).to_contain_text(re.compile("^0/"), timeout=5000)
     page.locator("details.user summary").click()
     expect(page.locator(".user-menu")).to_contain_text("No sign-in is needed here.")
     check_accessibility(page, "the user's menu")
@@ -84,6 +90,13 @@ def test_the_overview_is_accessible(browser: Any, url: str, client: Regbench, wi
     client.submit(job_spec(model={"hidden_units": [16]})).wait()
     with open_page(browser, url, "/", "light", width) as page:
         check_accessibility(page, "/")
+        command = page.locator("#curl")
+        lines = command.evaluate("pre => pre.clientHeight / parseFloat(getComputedStyle(pre).lineHeight)")
+        assert lines < 3, "in one line, which scrolls"
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_role("button", name="Copy", exact=True).click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == command.text_content()
         check_colours(page, "dark")
 
 

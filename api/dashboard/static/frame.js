@@ -105,6 +105,8 @@ async function watchStatus() {
 if (form) {
   startSearch();
   watchStatus();
+  // Else the header would call workers busy with jobs that the page already shows as ended.
+  addEventListener("refreshed", showStatus);
 }
 const getOpenMenus = () => document.querySelectorAll("details.user[open], details.menu[open]");
 document.addEventListener("click", ({ target }) => { for (const menu of getOpenMenus()) menu.open = menu.contains(target); });

@@ -36,6 +36,7 @@ let running = null;
 let queued = null;
 
 // Fetches this page again and updates every element that is marked data-live; resolves to the fetched page.
+// The header, which is not part of the page, hears of it by the event "refreshed".
 // One fetch at a time, so that none overtakes another: calls during a fetch share the next one.
 export function refresh() {
   if (running === null) {
@@ -55,6 +56,7 @@ async function fetchPage() {
     const next = page.getElementById(element.id);
     if (next) morph(element, next);
   }
+  dispatchEvent(new Event("refreshed"));
   return page;
 }
 

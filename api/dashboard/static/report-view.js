@@ -10,9 +10,12 @@ import { buildTrialLines } from "./trial-lines.js";
 // ---- the answer
 
 // `act(step)` is called when its button is pressed.
+// A text that names its measure first would name it twice beside its title.
+const withoutTitle = (text, title) => (text.startsWith(`${title}: `) ? text.slice(title.length + 2) : text);
+
 export function buildAnswer({ answers, headline, next_step: step }, act) {
   return [
-    answers.length ? h("dl", { class: "answers" }, answers.map(({ title, text }) => [h("dt", {}, title), h("dd", {}, text)]))
+    answers.length ? h("dl", { class: "answers" }, answers.map(({ title, text }) => [h("dt", {}, title), h("dd", {}, withoutTitle(text, title))]))
       : h("p", { class: "headline" }, headline),
     answers.length > 0 && h("p", { class: "help" }, answers[0].confidence),
     step && h("p", { class: "next-step" }, step.text, " ", h("button", { type: "button", id: "next-step", onclick: ({ target }) => act(step, target) },
