@@ -44,9 +44,9 @@ class RunKey:
 
     @property
     def name(self) -> str:
-        """For people; models/store/job_search.py has the same in SQL."""
-        place = format_place(self.point, self.part)
-        return ", ".join([self.variant, f"seed {self.seed}", *place])[:MAX_RUN_NAME]
+        """For people: `dropout, seed 3, 250 training examples, part 1`."""
+        place = [describe_point(parse_point(self.point)), "" if self.part == NO_PART else f"part {self.part}"]
+        return ", ".join(filter(None, [self.variant, f"seed {self.seed}", *place]))[:MAX_RUN_NAME]
 
 
 def format_point(values: Mapping[str, Any]) -> str:
@@ -54,10 +54,10 @@ def format_point(values: Mapping[str, Any]) -> str:
     return json.dumps(values) if values else ""
 
 
-def format_place(point: str, part: int) -> list[str]:
-    """A point and a part in words, as far as there are any."""
-    values = point.translate(dict.fromkeys(map(ord, '{}"')))
-    return [text for text in (values, "" if part == NO_PART else f"part {part}") if text]
+def name_row(row: Any) -> str | None:
+    """The name of a listed job: its own, or its run's in an experiment that uses a job of another one."""
+    is_reused = row.name is None and row.variant is not None
+    return RunKey.from_row(row).name if is_reused else row.name
 
 
 def describe_point(point: Mapping[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ from api.jobs import schemas as job_schemas
 from models.dataset_cards import UNRESOLVED
 from models.dataset_spec import DatasetSpec
 from models.formatting import format_count, format_techniques
-from models.run_key import NO_PART, describe_point, format_place, format_point, parse_point
+from models.run_key import name_row
 from models.selection import is_at_chance
 from models.states import JobState
 
@@ -84,15 +84,8 @@ _ICON_COLOURS: dict[JobState | None, str] = {
 
 
 def format_title(job: job_schemas.Job | Row[Any]) -> str:
-    """A job's name, else the name of its variant, else its techniques."""
-    title = str(job.name or job.variant or format_techniques(job.spec["regularization"]))
-    if not job.point:
-        return title
-    point = parse_point(job.point) if isinstance(job.point, str) else job.point
-    # The names that experiments give have the point as reports have it.
-    (place,) = format_place(format_point(point or {}), NO_PART)
-    before, _, after = title.rpartition(place)
-    return f"{before}{describe_point(point)}{after}" if before else title
+    """A job's name, else its techniques."""
+    return str(name_row(job) or format_techniques(job.spec["regularization"]))
 
 
 def format_full_title(job: job_schemas.Job | Row[Any]) -> str:

@@ -6,7 +6,7 @@ from itertools import product
 from statistics import fmean
 
 from api.dashboard.filters import AT_CHANCE, STATE_SYMBOLS
-from models.run_key import NO_PART, describe_point, format_place, name_variant, parse_point
+from models.run_key import NO_PART, describe_point, name_variant, parse_point
 from models.states import JobState
 from models.store.experiment_runs import RunSummary
 
@@ -99,7 +99,7 @@ def build_run_table(
         rows[point].append(
             Row(
                 variant=variant,
-                name=", ".join([variant, *format_place("", part)]),
+                name=variant if part == NO_PART else f"{variant}, part {part}",
                 is_baseline=variant == baseline,
                 cells=tuple(
                     None if run is None else _build_cell(run, accuracies, at_chance=run.job_id in chance)

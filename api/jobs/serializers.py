@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api.http.root_path import add_root
 from api.jobs import schemas
 from models import cost
-from models.run_key import Purpose, parse_part, parse_point
+from models.run_key import Purpose, name_row, parse_part, parse_point
 from models.states import Action, JobState
 from models.store import tables
 from models.store.queue_positions import get_queue_positions
@@ -36,7 +36,7 @@ def serialize_job(
     pausing = state == JobState.PAUSED or row.requested_action == Action.PAUSE
     return schemas.Job(
         id=row.id,
-        name=row.name,
+        name=name_row(row),
         state=state,
         requested_action=Action(row.requested_action) if row.requested_action else None,
         spec=row.spec if with_spec else {},

@@ -16,7 +16,6 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
-    String,
     and_,
     bindparam,
     case,
@@ -24,17 +23,14 @@ from sqlalchemy import (
     false,
     func,
     inspect,
-    literal,
     or_,
     select,
     true,
     tuple_,
     union,
 )
-from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session, aliased
 
-from models.run_key import NO_PART
 from models.states import JobState
 from models.store.database import UNFILTERED
 from models.store.tables import Job, JobLabel, JobTechnique, Result, Run
@@ -230,24 +226,14 @@ def _select_runs(
     job_filter: JobFilter, order: SortOrder, after: Cursor | None, *, specs: bool, results: bool
 ) -> Select[Any]:
     is_own = and_(Job.experiment_id == Run.experiment_id, Job.variant == Run.variant, Job.point == Run.point)
-    point: Any = Run.point
-    for character in '{}"':
-        point = func.replace(point, character, "")
     names: dict[str, ColumnElement[Any]] = {
         "experiment_id": Run.experiment_id.label("experiment_id"),
         "variant": Run.variant.label("variant"),
         "point": Run.point.label("point"),
         "part": Run.part.label("part"),
         "purpose": Run.purpose.label("purpose"),
-        # As models.run_key.RunKey.name.
-        "name": case(
-            (is_own, Job.name),
-            else_=Run.variant
-            + literal(", seed ")
-            + sql_cast(Run.seed, String)
-            + case((Run.point != "", literal(", ") + point), else_="")
-            + case((Run.part != NO_PART, literal(", part ") + sql_cast(Run.part, String)), else_=""),
-        ).label("name"),
+        # Of a job of another experiment null; models.run_key.name_row names it as a run of this one.
+        "name": case((is_own, Job.name)).label("name"),
     }
     value = Job.created_at if order.by == "created_at" else getattr(Result, order.by)
     query = (

@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select
 from models.errors import NotFound
 from models.experiments import ExperimentSpec
 from models.records import Progress
-from models.run_key import Purpose, RunKey, format_point
+from models.run_key import Purpose, RunKey, format_point, name_row
 from models.selection import VariantMeans
 from models.spec import JobSpec
 from models.states import JobState
@@ -367,5 +367,5 @@ def test_runs_of_one_variant_and_seed_differ_in_point_part_and_purpose(database:
     assert names == [spec.name] * 3
     linked = [row for row in rows if row.id in {job.id for job in new}]
     assert [RunKey.from_row(row) for row in linked] == keys[::-1]
-    assert [row.name for row in linked] == [key.name for key in keys[::-1]]
-    assert keys[2].name == "none, seed 0, /dataset/train_samples: 500, /model/activation: relu, part 1"
+    assert [name_row(row) for row in linked] == [key.name for key in keys[::-1]]
+    assert keys[2].name == "none, seed 0, 500 training examples, activation relu, part 1"
