@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 from sqlalchemy import Row
 
+from api.glossary import TERMS, build_link
 from api.http.root_path import add_root
 from api.jobs import schemas as job_schemas
 from models.dataset_cards import UNRESOLVED
@@ -135,6 +136,13 @@ def format_age(age: timedelta) -> str:
 
 
 def link_term(term: str, text: str | None = None) -> Markup:
-    """A link to a term of the glossary (templates/glossary.html.jinja), for its first use on a page."""
-    address = add_root(f"/learn/glossary#{term}")
-    return Markup('<a class="term" href="{}">{}</a>').format(address, text or term)
+    """A link to a term of the glossary from prose; `link_terms` leaves the first of a page."""
+    return build_link(term, text or term, add_root("/learn/glossary#"))
+
+
+def list_terms() -> list[dict[str, str]]:
+    """The glossary for static/terms.js, which links the labels that scripts write."""
+    return [
+        {"pattern": term.pattern, "href": add_root(f"/learn/glossary#{name}"), "title": term.short}
+        for name, term in TERMS.items()
+    ]

@@ -13,6 +13,7 @@ from jinja2.ext import Extension
 from api.dashboard import filters, static_files
 from api.dashboard.mathml import render_formula
 from api.dashboard.pictures import draw_technique
+from api.glossary import TERMS, link_terms
 from api.http.dependencies import Caller
 from api.http.problems import IS_PAGE, ProblemDocument
 from api.http.root_path import add_root
@@ -73,6 +74,8 @@ _TEMPLATES.globals.update(
     is_at_chance=filters.is_job_at_chance,
     navigation=NAVIGATION,
     term=filters.link_term,
+    terms=TERMS,
+    script_terms=filters.list_terms,
     draw=draw_technique,
     formula=render_formula,
     static=static_files.build_url,
@@ -132,5 +135,7 @@ def _render(request: Request, template: str, status: int, variables: Mapping[str
         needs_login=settings is not None and settings.api_keys_required != "false",
         **variables,
     )
+    if template != "glossary.html.jinja":
+        text = link_terms(text, add_root("/learn/glossary#"))
     headers = {"Content-Security-Policy": POLICY}
     return Response(text, status_code=status, media_type="text/html", headers=headers)

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from api.glossary import TERMS, link_terms
 from api.reports import charts, formatting, gains, sections
 from api.reports.schemas import Comparison
 
@@ -33,7 +34,7 @@ def render(
             link_figure(chart.name), chart.title
         )
 
-    return _get_template().render(
+    page = _get_template().render(
         comparison=comparison,
         formatting=formatting,
         gains=gains,
@@ -41,7 +42,10 @@ def render(
         figures={chart.name: render_figure(chart) for chart in charts.get_available(comparison)},
         charts=charts.CHARTS,
         download=download,
+        terms=TERMS,
     )
+    # A file that leaves the service has its own glossary.
+    return link_terms(page, "#term-")
 
 
 @lru_cache(maxsize=1)

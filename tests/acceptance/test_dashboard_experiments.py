@@ -82,6 +82,8 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
     expect(page.locator("#progress")).to_contain_text("finished", timeout=TIMEOUT_MS)
     assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
     expect(page.locator(".forest .contrast th")).to_have_text(["dropout rate 0.2", "l2"])
+    for term in ("gap", "nats", "pair", "interval"):
+        expect(page.locator(f"a.term[href='/learn/glossary#{term}']")).to_have_count(1)
     page.get_by_role("button", name="l2: verdict").click()
     expect(page.locator(".forest .verdict:visible")).to_contain_text(
         "From fewer than 6 pairs nothing is called"

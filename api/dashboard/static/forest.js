@@ -4,6 +4,7 @@ import { h, s } from "./elements.js";
 import { saveCsv } from "./export.js";
 import { buildSaveButton, chooseDigits, chooseInterval, formatSigned, getOutcome } from "./measures.js";
 import { describePoint, formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
+import { buildTermLinker } from "./terms.js";
 
 const [WIDTH, HEIGHT] = [220, 26];
 const REACH_IN_MEANS = 2;
@@ -15,6 +16,7 @@ export function buildForest(report, measures, select) {
     const differences = report.contrasts.map((contrast) => chooseInterval(contrast.differences?.[measure.name]));
     return { ...measure, differences, reach: computeReach(differences.filter(Boolean), measure) };
   }).filter(({ differences }) => differences.some(Boolean));
+  const link = buildTermLinker(document.getElementById("report-view"));
   const names = [...new Set(report.variants.map(({ name }) => name))];
   return h("section", { "aria-labelledby": "differences-title" },
     h("div", { class: "title-line" },
@@ -25,15 +27,15 @@ export function buildForest(report, measures, select) {
       h("table", { class: "forest" },
         h("thead", {}, h("tr", {},
           h("th", { scope: "col" }, "Variant"),
-          getPointHeads(report).map((title) => h("th", { scope: "col", class: "number" }, title)),
-          columns.map((column) => h("th", { scope: "col", class: "forest-head" }, `${column.title}, ${column.unit}`, buildAxis(column))),
-          h("th", { scope: "col", class: "number" }, "Pairs"))),
+          getPointHeads(report).map((title) => h("th", { scope: "col", class: "number" }, link(title))),
+          columns.map((column) => h("th", { scope: "col", class: "forest-head" }, link(`${column.title}, ${column.unit}`), buildAxis(column))),
+          h("th", { scope: "col", class: "number" }, link("Pairs")))),
         h("tbody", {}, report.contrasts.flatMap((contrast, index) => buildRows(contrast, index, columns))))),
     h("p", { class: "help" },
-      "Mean difference over the seeds that both have finished. Filled: called higher or lower. Hollow: not called. ",
-      columns.some((column) => column.differences.some((difference) => difference?.equivalence)) ? "Shaded: practically equal. " : "",
-      "Intervals of tested measures hold for all tests of this report together, of the others each for itself at 95 %. "
-      + "Arrow: the interval extends beyond the chart. Choose a variant for its verdict."),
+      link("Mean difference over the seeds that both have finished. Filled: called higher or lower. Hollow: not called. "),
+      columns.some((column) => column.differences.some((difference) => difference?.equivalence)) ? link("Shaded: practically equal. ") : "",
+      link("Intervals of tested measures hold for all tests of this report together, of the others each for itself at 95 %. "
+      + "Arrow: the interval extends beyond the chart. Choose a variant for its verdict.")),
     buildSaveButton("save-differences", () => saveCsv("differences.csv", formatDifferences(report, columns))));
 }
 

