@@ -235,3 +235,36 @@ class VariantMistakes(Resource):
     only_variant: int
     only_baseline: int
     images: list[dict[str, Any]]
+
+
+class MemorizationMap(Resource):
+    """How much a variant's models memorize training images; an image has `index`, `label`, `estimate`,
+    `memorized`, `picture` and more.
+
+    What is None has no map, and `reason` says why.
+    """
+
+    name: str
+    variant: str
+    point: dict[str, Any] | None
+    models: int
+    counted: int
+    mean: dict[str, Any] | None
+    difference: dict[str, Any] | None
+    memorized: int | None
+    large_share: float | None
+    large_share_by_chance: float | None
+    histogram: list[dict[str, Any]]
+    images: list[dict[str, Any]]
+    text: str | None
+    reason: str | None
+
+
+class Memorization(Resource):
+    """The maps of an experiment's variants, at each point of its axes; `reason`: why there is none at all."""
+
+    baseline: str
+    fewest_models: int
+    large: float
+    items: list[MemorizationMap]
+    reason: str | None

@@ -11,7 +11,7 @@ import httpx
 from regbench.base import Items, ReportFormat, Shape
 from regbench.connection import Connection
 from regbench.errors import ClientError
-from regbench.reports import FrozenReport, VariantMistakes
+from regbench.reports import FrozenReport, Memorization, VariantMistakes
 from regbench.resources import Experiment, TestImage
 
 _IMPORT_SECONDS = 300.0
@@ -48,6 +48,10 @@ class SharingMethods:
         """Test images that a variant gets right and the baseline not; the nearest mistakes first."""
         path = f"/v1/experiments/{experiment_id}/mistakes"
         return self._get(path, Items[VariantMistakes], limit=limit).items
+
+    def memorization(self, experiment_id: str, *, limit: int = 20) -> Memorization:
+        """How much each variant's models memorize training images, and which; the largest estimates first."""
+        return self._get(f"/v1/experiments/{experiment_id}/memorization", Memorization, limit=limit)
 
     def freeze_report(self, experiment_id: str) -> FrozenReport:
         """Keep the experiment's report as it is now, under an address that never changes."""

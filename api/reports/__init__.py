@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from api.reports import html as html
     from api.reports import latex as latex
     from api.reports import markdown as markdown
+    from api.reports import memorization as memorization
     from api.reports import mistakes as mistakes
     from api.reports import onsets as onsets
     from api.reports import recommendations as recommendations
@@ -35,6 +36,7 @@ _MODULES = {
     "html",
     "latex",
     "markdown",
+    "memorization",
     "mistakes",
     "onsets",
     "recommendations",

@@ -13,6 +13,7 @@ from api import reports
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.cache import ReportCache, ReportSource, build_source
 from api.reports.ensemble_schemas import EnsembleItem
+from api.reports.memorization_schemas import MemorizationReport
 from api.reports.mistake_schemas import MistakeReport
 from api.reports.schemas import Comparison
 from api.reports.target_schemas import TargetMetric, TargetReport
@@ -126,6 +127,21 @@ class ExperimentReport(RequestedReport):
             reason = "Mistakes are not compared with parts, where each part has models of its own."
         return MistakeReport(items=items, reason=None if items else reason)
 
+    def load_memorization(self, limit: int) -> MemorizationReport:
+        """The maps of memorized training images, up to so many images of each."""
+        with self.database.read() as session:
+            document = get_experiment(session, self.experiment_id).document
+            runs = get_runs(session, self.experiment_id, Purpose.JUDGE)
+        settings = self.request.app.state.settings
+        return reports.memorization.build_memorization(
+            ExperimentSpec.model_validate(document, context=STORED),
+            runs,
+            ArtifactStore(settings),
+            settings,
+            baseline=self.baseline,
+            limit=limit,
+        )
+
     def load_ensembles(self) -> list[EnsembleItem]:
         """Those of each variant's seeds; none with axes or parts."""
         with self.database.read() as session:
@@ -166,6 +182,8 @@ class ExperimentReport(RequestedReport):
         }
         if comparison.complete:
             details["mistakes"] = self.load_mistakes(reports.mistakes.IN_REPORT).items
+            maps = self.load_memorization(reports.memorization.IN_REPORT).items
+            details["memorization"] = [item for item in maps if item.mean][: reports.memorization.MAX_ITEMS]
             details["ensembles"] = self.load_ensembles()
             details["time_to_target"] = self.load_targets("validation_loss", None)
         return comparison.model_copy(update=details)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from api.reports.mistake_schemas import JobMistake, Mistake, VariantMistakes
 from models.artifacts import ArtifactStore
-from models.dataset_arrays import load_specified
+from models.dataset_arrays import Bytes, Dataset, load_specified
 from models.errors import ArtifactCorrupted, ArtifactsUnavailable, DatasetUnavailable, NotFound
 from models.settings import Settings
 from models.spec import STORED, JobSpec
@@ -135,17 +135,23 @@ def load_predictions(jobs: Sequence[Job], store: ArtifactStore) -> dict[int, Tes
     return predictions
 
 
-def _make_painter(job: Job, store: ArtifactStore, settings: Settings) -> Callable[[int], str | None]:
-    """A function that draws a test image of a job's dataset; nothing where the images are not here."""
+def load_dataset(job: Job, store: ArtifactStore, settings: Settings) -> Dataset | None:
+    """The images that a job was trained on; None where they are not here."""
     spec = JobSpec.model_validate(job.spec, context=STORED)
     try:
-        images = load_specified(spec.dataset, settings, store).test_images
+        return load_specified(spec.dataset, settings, store)
     except (DatasetUnavailable, ArtifactsUnavailable):
-        return lambda index: None
+        return None
 
-    def draw(index: int) -> str:
-        file = io.BytesIO()
-        Image.fromarray(255 - images[index]).save(file, "PNG")
-        return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
-    return draw
+def draw_image(image: Bytes) -> str:
+    """An image (28, 28) as a `data:` URI of a PNG, dark on white."""
+    file = io.BytesIO()
+    Image.fromarray(255 - image).save(file, "PNG")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+
+
+def _make_painter(job: Job, store: ArtifactStore, settings: Settings) -> Callable[[int], str | None]:
+    """A function that draws a test image of a job's dataset; nothing where the images are not here."""
+    dataset = load_dataset(job, store, settings)
+    return lambda index: None if dataset is None else draw_image(dataset.test_images[index])

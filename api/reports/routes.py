@@ -20,6 +20,7 @@ from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.curves import Curves
 from api.reports.ensemble_schemas import EnsembleReport
 from api.reports.loading import RequestedReport, find_experiment_report, find_jobs_report
+from api.reports.memorization_schemas import MemorizationReport
 from api.reports.mistake_schemas import MistakeReport
 from api.reports.rendering import (
     CSP_HEADERS,
@@ -279,6 +280,28 @@ def list_mistakes(
         return report.load_mistakes(limit).model_dump_json().encode()
 
     return report.respond(f"mistakes-{limit}", build, media_type="application/json", headers={})
+
+
+@router.get("/experiments/{experiment_id}/memorization", response_model=MemorizationReport)
+@documented(headers=("ETag",))
+def show_memorization(
+    experiment_id: ExperimentId,
+    database: DatabaseDep,
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of images of each variant")] = 20,
+    baseline: Baseline = None,
+    if_none_match: IfNoneMatch = None,  # read by the cache
+) -> Response:
+    """Training images that models memorize: accuracy of models that saw one, minus that of the others.
+
+    Of jobs with `evaluation.memorization`; what there is so far while others still run.
+    """
+    report = find_experiment_report(experiment_id, database, request, baseline)
+
+    def build() -> bytes:
+        return report.load_memorization(limit).model_dump_json().encode()
+
+    return report.respond(f"memorization-{limit}", build, media_type="application/json", headers={})
 
 
 @router.get("/experiments/{experiment_id}/ensembles", response_model=EnsembleReport)

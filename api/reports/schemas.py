@@ -18,6 +18,7 @@ from api.reports.axis_schemas import (
 )
 from api.reports.bias_variance_schemas import BiasVarianceReport
 from api.reports.ensemble_schemas import EnsembleItem
+from api.reports.memorization_schemas import MemorizationItem
 from api.reports.mistake_schemas import VariantMistakes
 from api.reports.robustness_schemas import RobustnessReport
 from api.reports.target_schemas import TargetReport
@@ -347,6 +348,11 @@ class Comparison(ResponseModel):
         [],
         description="Test images that a variant gets right and the baseline not, once every run has ended; "
         "empty with axes or parts",
+    )
+    memorization: list[MemorizationItem] = Field(
+        [],
+        description="Training images that models memorize, once every run has ended, where "
+        "`evaluation.memorization` asks for it",
     )
     ensembles: list[EnsembleItem] = Field(
         [],

@@ -80,6 +80,34 @@ def list_mistakes(
             typer.echo(f"  image {image['index']:>5}: {image['label']}, not {image['answer']}")
 
 
+@experiment.command("memorization")
+def show_memorization(
+    experiment_id: ExperimentId,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Images of each variant.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how much each variant's models memorize training images, the largest estimates first.
+
+    \b
+    Example:
+      regbench experiment memorization exp_1 --limit 5
+    """
+    with connect(url) as client:
+        memorization = client.memorization(experiment_id, limit=limit)
+    if as_json:
+        write_json(memorization)
+        return
+    if memorization.reason:
+        echo_message(memorization.reason)
+        return
+    for item in memorization.items:
+        typer.echo(to_one_line(f"{item.name}: {item.text or f'No map: {item.reason}.'}"))
+        for image in item.images:
+            verdict = "memorized" if image["memorized"] else "may be chance"
+            typer.echo(f"  image {image['index']:>5}, {image['caption']}: {verdict}")
+
+
 def import_bundle(bundle: Bundle, url: Url = None, as_json: AsJson = False) -> None:
     """Bring a bundle's experiment into this installation, under its ids; its report comes out the same.
 

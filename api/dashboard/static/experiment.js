@@ -8,7 +8,7 @@ import { poll, refresh, watchWorker } from "./live-update.js";
 import { h } from "./elements.js";
 import { COMPARED, getMeasure } from "./measures.js";
 import { buildParallelCoordinates } from "./parallel.js";
-import { buildAnswer, buildBiasVariance, buildFigure, buildMistakes, buildNotes, buildRecommendation, buildRobustness, buildTable, buildTuning } from "./report-view.js";
+import { buildAnswer, buildBiasVariance, buildFigure, buildMemorization, buildMistakes, buildNotes, buildRecommendation, buildRobustness, buildTable, buildTuning } from "./report-view.js";
 import { readSeeds } from "./seeds.js";
 import { buildTabs } from "./tabs.js";
 
@@ -102,7 +102,8 @@ function showReport() {
   along?.draw();
   showSeedPairs(measured);
   const confusions = measured.filter(({ confusion }) => confusion);
-  const mistakes = [report.mistakes.length > 0 && buildMistakes(report.mistakes), report.robustness.length > 0 && buildRobustness(report.robustness)];
+  const mistakes = [report.mistakes.length > 0 && buildMistakes(report.mistakes),
+    report.memorization.length > 0 && buildMemorization(report.memorization), report.robustness.length > 0 && buildRobustness(report.robustness)];
   const parts = {
     network: buildCharts({ weights: models.length, "first-layer": models.some(({ first_layer: images }) => images?.length) }),
     errors: [...buildCharts({ reliability: models.some(({ calibration }) => calibration?.length),

@@ -174,6 +174,20 @@ export function buildMistakes(items) {
         h("figcaption", {}, `${label}, not ${answer}`)))))));
 }
 
+// ---- training images that models memorize
+
+export function buildMemorization(items) {
+  return h("section", { "aria-labelledby": "memorization-title", id: "memorization" },
+    h("h2", { id: "memorization-title" }, "Memorized training images"),
+    h("p", { class: "help" }, "An image's estimate is the accuracy on it of models that were trained on it, minus that of the others. Drawn are the largest estimates that are more than chance, with their label and both accuracies."),
+    items.map(({ name, text, images }) => h("div", {},
+      h("h3", {}, name),
+      h("p", {}, text),
+      h("div", { class: "mistakes" }, images.filter(({ memorized }) => memorized).map(({ index, caption, picture }) => h("figure", {},
+        picture ? h("img", { src: picture, width: 56, height: 56, alt: `Training image ${index}` }) : null,
+        h("figcaption", {}, caption)))))));
+}
+
 // ---- damaged test images: accuracies of baselines, differences of the others
 
 export function buildRobustness(reports) {

@@ -215,6 +215,7 @@ def _experiments(recorder: Recorder, database: Database) -> None:
         "/charts/accuracy-by-seed",
         "/bias-variance",
         "/mistakes",
+        "/memorization",
         "/ensembles",
         "/time-to-target",
         "/time-to-target?metric=validation_accuracy&target=0.9",
