@@ -154,7 +154,8 @@ def _measure(
 ) -> MemorizationItem:
     stacked = _stack(answers, answers)
     found = build_map(stacked)
-    order = np.argsort(-found.estimates, kind="stable")[:limit].tolist()
+    # Of equal estimates those first that are the least likely by chance.
+    order = np.lexsort((found.chances, -found.estimates))[:limit].tolist()
     large = float(found.is_above_threshold.mean())
     measured = item.model_copy(
         update={
