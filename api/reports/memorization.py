@@ -199,7 +199,7 @@ def _build_image(found: MemorizationMap, position: int) -> MemorizedImage:
         high=high,
         chance=float(found.chances[position]),
         memorized=bool(found.memorized[position]),
-        caption=f"{100 * inside[0] / inside[1]:.0f} % seen, {100 * outside[0] / outside[1]:.0f} % unseen",
+        caption=f"{100 * inside[0] / inside[1]:.0f} / {100 * outside[0] / outside[1]:.0f} %",
         picture=None,
     )
 

@@ -25,7 +25,7 @@ class MemorizedImage(ResponseModel):
     memorized: bool = Field(
         description="Whether it is more than chance: of all images called so at most 5 % are expected by it"
     )
-    caption: str = Field(description="Label and accuracies in words")
+    caption: str = Field(description="Label: accuracy where seen / where not")
     picture: str | None = Field(description="The image as a `data:` URI of a PNG; null if it is not here")
 
 

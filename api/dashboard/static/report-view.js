@@ -179,7 +179,7 @@ export function buildMistakes(items) {
 export function buildMemorization(items) {
   return h("section", { "aria-labelledby": "memorization-title", id: "memorization" },
     h("h2", { id: "memorization-title" }, "Memorized training images"),
-    h("p", { class: "help" }, "An image's estimate is the accuracy on it of models that were trained on it, minus that of the others. Drawn are the largest estimates that are more than chance, with their label and both accuracies."),
+    h("p", { class: "help" }, "An image's estimate is the accuracy on it of models that were trained on it, minus that of the others. Drawn are the largest estimates that are more than chance, with the label, and the accuracy of those that saw it / of the others."),
     items.map(({ name, text, images }) => h("div", {},
       h("h3", {}, name),
       h("p", {}, text),

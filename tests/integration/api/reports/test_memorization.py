@@ -90,7 +90,7 @@ def test_each_variant_has_a_map_and_its_difference_from_the_baseline(
     assert (first["memorized"], first["index"] < 100, len(none["images"])) == (True, True, 5)
     assert first["models_in"] + first["models_out"] == 10
     assert 0 < first["low"] < first["estimate"] == first["high"]
-    assert first["caption"] == f"{first['label']}: 100 % seen, 0 % unseen"
+    assert first["caption"] == f"{first['label']}: 100 / 0 %"
     assert first["picture"].startswith("data:image/png;base64,")
     assert (none["difference"], dropout["point"]) == (None, None)
     # Fifty images of all are memorized less.
