@@ -205,6 +205,7 @@ def show_job_form(
     caller: CallerDep,
     database: DatabaseDep,
     spec: ClientState = None,
+    field: ClientState = None,
 ) -> Response:
     """The form for one job."""
     return render(

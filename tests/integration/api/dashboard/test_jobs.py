@@ -242,6 +242,7 @@ def test_a_failed_job_names_the_field_and_offers_to_edit_it(client: httpx.Client
     assert "The field to change: <code>training.optimizer.learning_rate</code>" in text
     assert ">Retry<" not in text
     (link,) = re.findall(r'<a class="button primary" href="(/new\?[^"]*)">Edit and run again</a>', text)
+    get_page(client, unescape(link))
     query = parse_qs(urlsplit(unescape(link)).query)
     assert query["field"] == ["/training/optimizer/learning_rate"]
     assert client.post("/v1/jobs?dry_run=true", json=json.loads(query["spec"][0])).status_code == 200
