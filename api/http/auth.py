@@ -41,6 +41,7 @@ LOGIN = "/login"
 PUBLIC_PATHS = {LOGIN, "/logout", "/healthz", "/readyz", "/docs", "/openapi.json", "/llms.txt"}
 """Paths that need no key: they show the release, and no user data."""
 _PUBLIC_PREFIXES = ("/problems/", "/static/")
+_PUBLIC_PAGES = {LOGIN, "/docs"}
 """Prefixes that need no key: pages about problems, styles and scripts."""
 COOKIE = "regbench_session"
 """Cookie with a browser session's token: pages and event streams cannot set an Authorization header."""
@@ -82,7 +83,7 @@ class AuthMiddleware:
         # Programs get links at the root; browsers get the overview, which shows the caller's rows.
         is_index = scope["path"] == "/" and not problems.is_page_request(scope)
         if is_index or scope["path"] in PUBLIC_PATHS or scope["path"].startswith(_PUBLIC_PREFIXES):
-            state["caller"] = _ANONYMOUS
+            state["caller"] = await self._identify_reader(scope)
             await self.app(scope, receive, send)
             return
         try:
@@ -106,6 +107,17 @@ class AuthMiddleware:
         if should_record:
             # The response has been sent already.
             await run_in_threadpool(self._keys.record_use, caller)
+
+    async def _identify_reader(self, scope: Scope) -> Caller:
+        """Who reads a public page, for the menu in its header; without a valid session anonymous."""
+        is_page = scope["path"] in _PUBLIC_PAGES or scope["path"].startswith("/problems/")
+        if self._keys is None or not is_page or scope["method"] not in _SAFE_METHODS:
+            return _ANONYMOUS
+        try:
+            caller, _ = await self._keys.authenticate(scope)
+        except (Problem, RegbenchError):
+            return _ANONYMOUS
+        return caller
 
     def _check_local(self, scope: Scope) -> None:
         """Refuse cross-site requests that a web page makes through a browser on this machine.

@@ -23,6 +23,7 @@ from models.states import JobState
 from models.store import jobs
 from models.store.database import Database
 from models.store.jobs import NewJob
+from models.store.keys import SESSION_PREFIX
 from models.store.tables import LOCAL_OWNER
 from models.store.workers import announce_worker
 from models.techniques import CATALOGUE
@@ -551,6 +552,21 @@ class TestLogin:
         assert secured.get("/v1/jobs").status_code == 200
         secured.post("/logout")
         assert secured.get("/v1/jobs").status_code == 401
+
+    @pytest.mark.parametrize("path", ["/docs", "/login", "/problems/not_found"])
+    def test_public_pages_say_who_is_logged_in(
+        self, secured: TestClient, database: Database, path: str
+    ) -> None:
+        stranger = secured.get(path, headers=HTML).text
+        assert ">Sign out<" not in stranger
+        secured.post("/login", data={"key": make_key(database, owner="ann")})
+        page = secured.get(path, headers=HTML).text
+        assert "You are <b>ann</b>, with a key" in page
+        assert ">Sign out<" in page
+        assert 'href="/login"' not in page
+        secured.cookies.clear()
+        secured.cookies.set("regbench_session", SESSION_PREFIX + "x" * 43)
+        assert secured.get(path, headers=HTML).text == stranger
 
     def test_d13_a_copied_cookie_has_no_access_after_logout(
         self, secured: TestClient, database: Database
