@@ -37,10 +37,9 @@ def build_methods(
         if (margin := plan.get_margin(metric.name))
     )
     pairs = {len(contrast.seeds) for contrast in contrasts}
-    described = "All other metrics are described, not tested."
     if max(pairs) < FEWEST_PAIRS:
-        rule, equivalence, margins = f"Nothing was tested with fewer than {FEWEST_PAIRS} pairs.", "", ""
-        described = "All metrics are described."
+        rule = f"With fewer than {FEWEST_PAIRS} pairs no difference can be called." + _explain_baseline(plan)
+        equivalence, margins = "", ""
     elif plan.regime is Regime.FIXED:
         signed = {seed for contrast in contrasts for seed in contrast.seeds}
         tested_pairs = f"of {FEWEST_PAIRS} pairs or more " if min(pairs) < FEWEST_PAIRS else ""
@@ -57,6 +56,7 @@ def build_methods(
             f"{plan.explain_regime()} Intervals and p hold at every look (Lai 1976; Wang and Ramdas "
             f"2023), Bonferroni-corrected for the family, at a family-wise level of {plan.level:g}."
         )
+        rule += _explain_baseline(plan) if plan.regime is Regime.INTERIM else ""
         equivalence = "whether that interval lies within the margin"
     planned = format_count(len(seeds), "seed")
     if pairs != {len(seeds)}:
@@ -64,8 +64,8 @@ def build_methods(
         planned += f" planned, {ends} with results on both sides"
     of_parts = " and a part of the training data, averaged over the parts of a seed" if in_parts else ""
     family = (
-        f"{variants} {'was' if count == 1 else 'were'} compared with {baseline}, within pairs of "
-        f"models that share a seed{of_parts} ({planned}), in "
+        f"{variants} {'was' if count == 1 else 'were'} compared with the baseline ({baseline}), within pairs "
+        f"of models that share a seed{of_parts} ({planned}), in "
         f"{join(metric.title.lower() for metric in tested)}: one family of "
         f"{format_count(plan.count_tests(len(contrasts) + 1), 'test')}."
     )
@@ -75,7 +75,15 @@ def build_methods(
             f" This follows up {confirms} on seeds that it did not use: none of its runs is in these numbers "
             "and its tests are another family."
         )
+    described = "All other metrics are described, not tested."
     return " ".join([family, rule, *equal, described, sources, f"Regbench {version}."])
+
+
+def _explain_baseline(plan: Plan) -> str:
+    """That the baseline is another than planned, where the plan's rule does not say it; else empty."""
+    if not plan.planned_baseline:
+        return ""
+    return f" The baseline was chosen after the plan, whose baseline is {plan.planned_baseline}."
 
 
 def describe_sources(datasets: Iterable[DatasetSpec], *, seeds: int, split_per_seed: bool) -> str:

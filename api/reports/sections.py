@@ -90,11 +90,11 @@ def build_sections(comparison: Comparison) -> list[Section]:
                 "variant",
                 "members",
                 "loss, single",
-                "together",
-                "change",
+                "loss, together",
+                "change in loss",
+                "change in accuracy, points",
                 "accuracy, single",
-                "together",
-                "change",
+                "accuracy, together",
             ]
         ]
         for item in comparison.ensembles:
@@ -102,7 +102,7 @@ def build_sections(comparison: Comparison) -> list[Section]:
             losses = [f"{one.loss:.4f}", f"{most.loss:.4f}", format_measured(item.loss, 4)]
             accuracies = [f"{100 * one.accuracy:.2f} %", f"{100 * most.accuracy:.2f} %"]
             points = format_measured(item.accuracy_points, 2)
-            rows.append([item.variant, str(most.members), *losses, *accuracies, points])
+            rows.append([item.variant, str(most.members), *losses, points, *accuracies])
         sections.append(
             Section("ensembles", "Ensembles of the seeds", rows, charts=["ensembles"], notes=[_ENSEMBLES])
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from api.reports import grouping
 from api.reports.axis_schemas import AxisUsed
 from api.reports.comparison import build_subject_headline
+from api.reports.methods import build_methods
 from api.reports.schemas import Comparison, Contrast
 from api.reports.verdicts import Outline, build_headline
 from models.experiments import Regime
@@ -213,16 +215,25 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
 def test_the_methods_name_regime_level_family_and_margin() -> None:
     comparison = report({"a": 0.03, "b": 0.0}).methods
     assert comparison.startswith(
-        "2 variants were compared with none, within pairs of models that share a seed (8 seeds), in test "
-        "accuracy and test loss: one family of 4 tests. The number of seeds was fixed in advance"
+        "2 variants were compared with the baseline (none), within pairs of models that share a seed "
+        "(8 seeds), in test accuracy and test loss: one family of 4 tests. The number of "
+        "seeds was fixed in advance"
     )
     assert "over all sign flips of whole seeds" in comparison
     assert "at a family-wise level of 0.045" in comparison
     assert "Equivalence within 0.20 points was judged by two one-sided paired t tests" in comparison
     # As the table of differences has it: of what is tested the simultaneous interval.
     assert "of differences that are not tested, are 95 % t intervals" in report({"a": 0.03}).notes[1]
-    few = report({"a": 0.03}, scatter=SCATTER[:3]).methods
-    assert "one family of 2 tests. Nothing was tested with fewer than 6 pairs. All metrics are" in few
+    few_pairs, many_pairs = (report({"a": 0.03}, scatter=scatter) for scatter in (SCATTER[:3], SCATTER))
+    few = few_pairs.methods
+    assert "one family of 2 tests. With fewer than 6 pairs no difference can be called. All other" in few
+    for regime, pairs in product(Regime, (few_pairs, many_pairs)):
+        if regime is not Regime.FIXED:
+            plan = Plan(regime, planned_baseline="b")
+            text = build_methods(
+                pairs.contrasts, range(8), "none", plan, confirms=None, sources="", version="1"
+            )
+            assert text.count("The baseline was chosen after the plan, whose baseline is b") == 1
     two = report({"a": 0.03}, scatter=SCATTER[:2]).methods
     assert "No interval is given from fewer than 3 seeds." in two
     assert "generalize" not in two

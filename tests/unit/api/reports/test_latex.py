@@ -43,6 +43,11 @@ def test_each_row_has_as_many_cells_as_its_head() -> None:
     assert not re.search(r"(?<!\\)[#_~^]|(?<!\\)%", body.replace("tab:exp_1", ""))
 
 
+def test_the_columns_that_fit_have_both_changes_of_an_ensemble() -> None:
+    text = latex.render(comparisons.full(ODD))
+    assert r"loss, together & change in loss & change in accuracy, points \\" in text
+
+
 def test_a_caption_without_intervals_says_nothing_of_them() -> None:
     comparison = comparisons.on_parts()
     assert comparison.bias_variance is not None
