@@ -319,6 +319,7 @@ def summarize(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A specification for a reader: terms and their descriptions."""
     dataset, model, training = spec["dataset"], spec["model"], spec["training"]
     optimizer = training["optimizer"]
+    momentum = f", momentum {optimizer['momentum']:g}" if optimizer["momentum"] else ""
     samples = dataset["train_samples"]
     network = (
         "convolutional"
@@ -331,7 +332,7 @@ def summarize(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Dataset", dataset["name"] + (f", {format_count(samples, 'training image')}" if samples else "")),
         ("Network", network),
         ("Regularization", format_techniques(spec["regularization"])),
-        ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}"),
+        ("Optimizer", f"{optimizer['name']}, learning rate {optimizer['learning_rate']:g}{momentum}"),
         ("Training", f"{format_count(training['epochs'], 'epoch')}, batch size {training['batch_size']}"),
         ("Seed", str(spec["seed"])),
     ]

@@ -25,6 +25,7 @@ from models.store.database import Database
 from models.store.jobs import NewJob
 from models.store.keys import SESSION_PREFIX
 from models.store.tables import LOCAL_OWNER
+from models.store.transitions import record_event
 from models.store.workers import announce_worker
 from models.techniques import CATALOGUE
 from tests.factories import finish_job, finished_job, job_in, job_spec, result_record
@@ -250,6 +251,19 @@ def test_a_failed_job_names_the_field_and_offers_to_edit_it(client: httpx.Client
     with database.write() as session:
         jobs.get_job(session, job).error_retryable = True
     assert ">Retry<" in get_page(client, f"/jobs/{job}")
+
+
+def test_a_job_says_its_momentum_and_why_it_failed_in_words(client: httpx.Client, database: Database) -> None:
+    sgd = {"optimizer": {"name": "sgd", "learning_rate": 10, "momentum": 0.9}}
+    job = create_job(database, training=sgd)
+    with database.write() as session:
+        detail = {"code": "diverged", "message": "Too fast.", "retry_in": 3}
+        record_event(session, job, JobState.FAILED, attempt=1, detail=detail)
+    text = get_page(client, f"/jobs/{job}")
+    assert "sgd, learning rate 10, momentum 0.9" in text
+    event = re.sub("<[^>]*>", "", text[text.index('id="events"') :])
+    assert "failed diverged: Too fast. retry in: 3" in event
+    assert ", momentum" not in get_page(client, f"/jobs/{create_job(database)}")
 
 
 def test_a_failed_job_explains_its_missing_result(client: httpx.Client, database: Database) -> None:
