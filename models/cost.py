@@ -88,11 +88,13 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
         + _COPIES_OF_PATCHES * sum(layer.patches for layer in layers)
     )
     numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * numbers_per_example
+    card, forward = spec.dataset.card, _compute_forward_flops(spec)
+    damaged = len(CORRUPTIONS) * SEVERITIES * card.test_examples
     return CostEstimate(
         parameters=parameters,
         training_flops=compute_training_flops(spec, spec.training.planned_epochs),
-        robustness_flops=_compute_robustness_flops(spec) if spec.evaluation.robustness else 0.0,
-        memorization_flops=_compute_memorization_flops(spec) if spec.evaluation.memorization else 0.0,
+        robustness_flops=float(damaged * (forward + _DAMAGE_FLOPS)) if spec.evaluation.robustness else 0.0,
+        memorization_flops=float(card.train_examples * forward) if spec.evaluation.memorization else 0.0,
         memory_bytes=images + 4 * numbers,
     )
 
@@ -131,18 +133,6 @@ def compute_training_flops(spec: JobSpec, epochs: int) -> float:
 def _compute_forward_flops(spec: JobSpec) -> int:
     """Operations of one image's answer."""
     return 2 * sum(layer.weights * layer.positions for layer in _list_layers(spec))
-
-
-def _compute_robustness_flops(spec: JobSpec) -> float:
-    """Operations forward of all damaged images, and those that damaging them takes as long as."""
-    return float(len(CORRUPTIONS) * SEVERITIES * spec.dataset.card.test_examples) * (
-        _compute_forward_flops(spec) + _DAMAGE_FLOPS
-    )
-
-
-def _compute_memorization_flops(spec: JobSpec) -> float:
-    """Operations forward of all training images of the dataset."""
-    return float(spec.dataset.card.train_examples) * _compute_forward_flops(spec)
 
 
 def _list_layers(spec: JobSpec) -> list[_Layer]:

@@ -93,14 +93,14 @@ def build_map(answers: ModelAnswers) -> MemorizationMap:
     kinds, kind_of, counts = np.unique(
         np.stack([models_in, correct_in + correct_out]), axis=1, return_inverse=True, return_counts=True
     )
-    for number, ((saw, right), count) in enumerate(zip(kinds.T.tolist(), counts.tolist(), strict=True)):
+    for kind, ((saw, right), count) in enumerate(zip(kinds.T.tolist(), counts.tolist(), strict=True)):
         others = len(seen) - saw
         values = np.arange(max(0, right - others), min(saw, right) + 1)
         density = hypergeom.pmf(values, len(seen), right, saw)
         # Summed from the rare end, so that small chances lose no digits.
         tails = np.minimum(density[::-1].cumsum()[::-1], 1.0)
         possible.append(np.stack([values / saw - (right - values) / others, tails, count * density]))
-        of_kind = kind_of == number
+        of_kind = kind_of == kind
         chances[of_kind] = tails[correct_in[of_kind] - values[0]]
     reachable, tails, expected = np.concatenate(possible, axis=1) if possible else np.empty((3, 0))
     edges = EDGES - _ROUNDING
@@ -130,8 +130,8 @@ def _find_critical_chance(chances: Array, tails: Array, expected: Array) -> floa
     sums = np.concatenate([[0.0], expected[order].cumsum()])
     # At or below each observed chance, counted with all that equal it.
     by_chance = sums[np.searchsorted(tails[order], observed, side="right")]
-    there = np.searchsorted(observed, observed, side="right")
-    allowed = observed[by_chance <= FALSE_SHARE * there]
+    images = np.searchsorted(observed, observed, side="right")
+    allowed = observed[by_chance <= FALSE_SHARE * images]
     return float(allowed.max()) if len(allowed) else -1.0
 
 
@@ -141,11 +141,10 @@ def compute_difference_interval(first: tuple[int, int], second: tuple[int, int])
     Source: Newcombe, Interval Estimation for the Difference between Independent Proportions, Statistics in
     Medicine 17 (1998), method 10.
     """
-    (one, low, high), (other, other_low, other_high) = map(_compute_wilson, (first, second))
-    difference = one - other
+    (p1, low1, high1), (p2, low2, high2) = map(_compute_wilson, (first, second))
     return (
-        difference - sqrt((one - low) ** 2 + (other_high - other) ** 2),
-        difference + sqrt((high - one) ** 2 + (other - other_low) ** 2),
+        p1 - p2 - sqrt((p1 - low1) ** 2 + (high2 - p2) ** 2),
+        p1 - p2 + sqrt((high1 - p1) ** 2 + (p2 - low2) ** 2),
     )
 
 

@@ -153,52 +153,52 @@ def _measure(
     limit: int,
 ) -> MemorizationItem:
     stacked = _stack(answers, answers)
-    found = build_map(stacked)
+    estimated = build_map(stacked)
     # Of equal estimates those first that are the least likely by chance.
-    order = np.lexsort((found.chances, -found.estimates))[:limit].tolist()
-    large = float(found.is_above_threshold.mean())
+    order = np.lexsort((estimated.chances, -estimated.estimates))[:limit].tolist()
+    large = float(estimated.is_above_threshold.mean())
     measured = item.model_copy(
         update={
-            "counted": len(found.images),
+            "counted": len(estimated.images),
             "mean": _build_mean(
-                compute_mean(stacked, found.images), compute_replicates(stacked, found.images)
+                compute_mean(stacked, estimated.images), compute_replicates(stacked, estimated.images)
             ),
             "difference": difference,
-            "memorized": int(found.memorized.sum()),
+            "memorized": int(estimated.memorized.sum()),
             "large_share": large,
-            "large_share_by_chance": found.expected_above_threshold / len(found.images),
+            "large_share_by_chance": estimated.expected_above_threshold / len(estimated.images),
             "histogram": [
                 MemorizationBin(low=low, high=high, images=images, by_chance=by_chance)
                 for low, high, images, by_chance in zip(
                     EDGES[:-1].tolist(),
                     EDGES[1:].tolist(),
-                    found.histogram.tolist(),
-                    found.expected_histogram.tolist(),
+                    estimated.histogram.tolist(),
+                    estimated.expected_histogram.tolist(),
                     strict=True,
                 )
             ],
-            "images": [_build_image(found, position) for position in order],
+            "images": [_build_image(estimated, position) for position in order],
         }
     )
     return measured.model_copy(update={"text": _describe(measured, baseline)})
 
 
-def _build_image(found: MemorizationMap, position: int) -> MemorizedImage:
-    inside = int(found.correct_in[position]), int(found.models_in[position])
-    outside = int(found.correct_out[position]), int(found.models_out[position])
+def _build_image(estimated: MemorizationMap, position: int) -> MemorizedImage:
+    inside = int(estimated.correct_in[position]), int(estimated.models_in[position])
+    outside = int(estimated.correct_out[position]), int(estimated.models_out[position])
     low, high = compute_difference_interval(inside, outside)
     return MemorizedImage(
-        index=int(found.images[position]),
+        index=int(estimated.images[position]),
         label=None,
         models_in=inside[1],
         accuracy_in=inside[0] / inside[1],
         models_out=outside[1],
         accuracy_out=outside[0] / outside[1],
-        estimate=float(found.estimates[position]),
+        estimate=float(estimated.estimates[position]),
         low=low,
         high=high,
-        chance=float(found.chances[position]),
-        memorized=bool(found.memorized[position]),
+        chance=float(estimated.chances[position]),
+        memorized=bool(estimated.memorized[position]),
         caption=f"{100 * inside[0] / inside[1]:.0f} / {100 * outside[0] / outside[1]:.0f} %",
         picture=None,
     )
@@ -213,12 +213,12 @@ def _compare(answers: _Answers, reference: _Answers) -> MeanEstimate | None:
     )
     if not shared:
         return None
-    one, other = _stack(answers, shared), _stack(reference, shared)
-    images = one.find_images()
+    variant, baseline = _stack(answers, shared), _stack(reference, shared)
+    images = variant.find_images()
     if not len(images):
         return None
-    pairs = zip(compute_replicates(one, images), compute_replicates(other, images), strict=True)
-    value = compute_mean(one, images) - compute_mean(other, images)
+    pairs = zip(compute_replicates(variant, images), compute_replicates(baseline, images), strict=True)
+    value = compute_mean(variant, images) - compute_mean(baseline, images)
     return _build_mean(value, [mine - theirs for mine, theirs in pairs])
 
 

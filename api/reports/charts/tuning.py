@@ -88,8 +88,11 @@ def draw_parameters(comparison: Comparison) -> Figure:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
-    names = [item.variant for item in items]
-    drawing.draw_legend(figure, list(zip(map(_build_marker, range(len(names))), names, strict=True)))
+    markers = [
+        Line2D([], [], color=drawing.COLOURS[index], marker=drawing.MARKERS[index], linestyle="")
+        for index in range(len(items))
+    ]
+    drawing.draw_legend(figure, list(zip(markers, (item.variant for item in items), strict=True)))
     return figure
 
 
@@ -108,10 +111,6 @@ def _draw_trials(axes: Axes, item: TunedVariant, field: str, index: int, texts: 
             elinewidth=0.8,
             markerfacecolor=colour if trial.trial == item.chosen else "none",
         )
-
-
-def _build_marker(index: int) -> Line2D:
-    return Line2D([], [], color=drawing.COLOURS[index], marker=drawing.MARKERS[index], linestyle="")
 
 
 def find_tried(comparison: Comparison) -> list[TunedVariant]:
