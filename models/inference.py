@@ -175,7 +175,7 @@ def judge_family(
         p = min(1.0, tests * difference.p)
         low, high = (end if np.isfinite(end) else None for end in (difference.low, difference.high))
         called = regime is not Regime.INTERIM and key in enough and p <= level
-        judgements[key] = Judgement(p, low, high, called=called)
+        judgements[key] = Judgement(p if key in enough else None, low, high, called=called)
     return judgements
 
 

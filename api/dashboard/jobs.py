@@ -84,6 +84,7 @@ def list_jobs(
     return render(
         "jobs.html.jinja",
         jobs=list(zip(rows, [job.owner for job in page], strict=True)),
+        edits={job.id: _build_edit_address(job) for job in rows if job.error},
         curves={job_id: draw_sparkline(curve) for job_id, curve in curves.items()},
         columns={name: head for name, head in _COLUMNS.items() if caller.sees_all or name != "owner"},
         experiments=experiments,
@@ -94,8 +95,13 @@ def list_jobs(
         next_page=url.include_query_params(cursor=cursor, start=query.start + len(rows)).query
         if cursor
         else None,
-        choices={"state": list(JobState), "technique": list(CATALOGUE), "dataset": datasets},
+        choices={
+            "state": {state: state for state in JobState},
+            "technique": {name: technique.about.title for name, technique in CATALOGUE.items()},
+            "dataset": {name: name for name in datasets},
+        },
         sorts=SORTS,
+        metric_titles={name: metric.title for name, metric in METRICS.items()},
         # The other direction of the column that the list is sorted by; of others the usual one first.
         sort_links={
             name: url.include_query_params(sort=name if query.sort == f"-{name}" else f"-{name}").query
@@ -152,9 +158,7 @@ def show_job(
         class_names = find_class_names(session, row.owner, DatasetSpec.model_validate(row.spec["dataset"]))
         is_linear = job.spec["model"] == job.spec["model"] | {"family": "mlp", "hidden_units": []}
         diagnostics = row.result.diagnostics if row.result and is_linear else None
-    document = JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True)
-    field = find_field(job.error.message) if job.error else None
-    edit = {"spec": json.dumps(document, ensure_ascii=False)} | ({"field": field[0]} if field else {})
+    document = _build_document(job)
     own_index = next((index for index, sibling in enumerate(siblings) if sibling.id == job_id), 0)
     return render(
         "job.html.jinja",
@@ -167,12 +171,23 @@ def show_job(
         previous=siblings[own_index - 1] if own_index > 0 else None,
         following=siblings[own_index + 1] if own_index + 1 < len(siblings) else None,
         summary=summarize(job.spec),
-        edit=f"/new?{urlencode(edit)}",
-        field=field,
+        edit=_build_edit_address(job),
+        field=find_field(job.error.message) if job.error else None,
         curl=format_curl(settings, str(request.base_url), "/v1/jobs", document),
         metrics=_format_metrics(job.result) if job.result else {},
         results=_format_results(job.result, siblings) if job.result else [],
     )
+
+
+def _build_document(job: job_schemas.Job) -> dict[str, Any]:
+    return JobSpec.model_validate(job.spec, context=STORED).model_dump(mode="json", exclude_defaults=True)
+
+
+def _build_edit_address(job: job_schemas.Job) -> str:
+    """Of the form that has a job's specification, at the field that made it fail, if one did."""
+    field = find_field(job.error.message) if job.error else None
+    spec = {"spec": json.dumps(_build_document(job), ensure_ascii=False)}
+    return f"/new?{urlencode(spec | ({'field': field[0]} if field else {}))}"
 
 
 @router.get("/jobs/{job_id}/mistakes", response_model=list[JobMistake])

@@ -79,7 +79,7 @@ def test_the_header_shows_the_workers_and_the_user(page: Page, client: Regbench)
     # Half of the time after which the header asks by itself.
     expect(page.locator("#connection")).to_contain_text(re.compile("^0/"), timeout=5000)
     page.locator("details.user summary").click()
-    expect(page.locator(".user-menu")).to_contain_text("No sign-in is needed here.")
+    expect(page.locator(".user-menu")).to_contain_text("No login is needed here.")
     check_accessibility(page, "the user's menu")
     page.keyboard.press("Escape")
     expect(page.locator(".user-menu")).to_be_hidden()

@@ -151,7 +151,7 @@ def test_the_list_counts_its_jobs_and_its_headers_sort(client: httpx.Client, dat
     assert ">1-3 of 3<" in by_accuracy
     assert re.search(r'aria-sort="descending"><a href="/jobs\?state=succeeded&amp;sort=test_acc', by_accuracy)
     error = client.get(f"/v1/jobs/{failed}").json()["error"]["message"]
-    assert f'class="reason">{error}</span>' in unescape(get_page(client, "/jobs?state=failed"))
+    assert f'class="reason">{error} <a' in unescape(get_page(client, "/jobs?state=failed"))
     assert ">1 of 1<" in get_page(client, "/jobs?owner=local&state=failed")
     assert "No jobs match" in get_page(client, "/jobs?owner=nobody")
 
@@ -245,6 +245,7 @@ def test_a_failed_job_names_the_field_and_offers_to_edit_it(client: httpx.Client
     assert ">Retry<" not in text
     (link,) = re.findall(r'<a class="button primary" href="(/new\?[^"]*)">Edit and run again</a>', text)
     get_page(client, unescape(link))
+    assert f'<a href="{link}">Edit and run again</a>' in get_page(client, "/jobs")
     query = parse_qs(urlsplit(unescape(link)).query)
     assert query["field"] == ["/training/optimizer/learning_rate"]
     assert client.post("/v1/jobs?dry_run=true", json=json.loads(query["spec"][0])).status_code == 200
@@ -572,11 +573,11 @@ class TestLogin:
         self, secured: TestClient, database: Database, path: str
     ) -> None:
         stranger = secured.get(path, headers=HTML).text
-        assert ">Sign out<" not in stranger
+        assert ">Log out<" not in stranger
         secured.post("/login", data={"key": make_key(database, owner="ann")})
         page = secured.get(path, headers=HTML).text
         assert "You are <b>ann</b>, with a key" in page
-        assert ">Sign out<" in page
+        assert ">Log out<" in page
         assert 'href="/login"' not in page
         secured.cookies.clear()
         secured.cookies.set("regbench_session", SESSION_PREFIX + "x" * 43)
