@@ -40,7 +40,7 @@ def test_every_field_of_a_job_is_described_with_its_bounds(client: TestClient) -
 
 
 def test_an_example_is_curl_to_copy(client: TestClient) -> None:
-    command, *_ = re.findall(r"<pre>(curl .*?)</pre>", client.get("/docs").text, flags=re.DOTALL)
+    command, *_ = re.findall(r"<pre[^>]*>(curl .*?)</pre>", client.get("/docs").text, flags=re.DOTALL)
     words = shlex.split(unescape(command))
     assert words[:4] == ["curl", "-sS", "-X", "POST"]
     assert JobSpec.model_validate_json(words[-1])
