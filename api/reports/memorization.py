@@ -134,7 +134,7 @@ def _find_reason(runs: Sequence[ExperimentRun], answers: _Answers) -> str | None
     if sets < models:
         return (
             f"its {models} models have seen only {format_count(sets, 'different set')} of training images, "
-            "and what one set does cannot be told from what one image does; let each seed draw its own "
+            "and what one set does cannot be separated from what one image does; let each seed draw its own "
             "(`split_per_seed`)"
         )
     if not len(stacked.find_images()):
