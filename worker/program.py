@@ -94,9 +94,13 @@ class CompiledProgram:
             "penalty": tf.Variable(0.0, dtype=tf.float64),
             "batch_accuracy": tf.Variable(0, dtype=tf.int32),
         }
-        self._steps = tf.function(self._run_steps, jit_compile=True)
+        # AutoGraph writes a file of its own for every function that it rewrites, and a process that is killed
+        # leaves them behind.
+        self._steps = tf.function(self._run_steps, jit_compile=True, autograph=False)
         self._forward = tf.function(
-            lambda images: self.network(_scale_pixels(images), training=False), jit_compile=True
+            lambda images: self.network(_scale_pixels(images), training=False),
+            jit_compile=True,
+            autograph=False,
         )
         self._compiled: set[tuple[int, int]] = set()
 
@@ -188,13 +192,14 @@ class CompiledProgram:
         last: Tensor,
         done_before: Tensor,
     ) -> Tensor:
-        step = first
-        while step < last:  # AutoGraph makes a loop of the compiled program of it
+        def run_step(step: Tensor) -> list[Tensor]:
             self._clock.step.assign(done_before + step)
             batch = tf.slice(order, [origin + step * batch_size], [batch_size])
             self._train_on(_scale_pixels(tf.gather(images, batch)), tf.gather(labels, batch))
-            step += 1
-        return step
+            return [step + 1]
+
+        (end,) = tf.while_loop(lambda step: step < last, run_step, [first])
+        return end
 
     def _train_on(self, images: Tensor, labels: Tensor) -> None:
         trained = self.network.trainable_variables

@@ -1,7 +1,9 @@
 """The trainer compared with Keras and with itself, and in edge cases."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -258,14 +260,21 @@ def test_answers_to_all_training_images_are_those_of_the_reported_model_and_chan
     "changes", [{"regularization": EVERYTHING}, THE_REST], ids=["everything", "the rest"]
 )
 def test_a_cached_and_a_new_program_give_the_same_weights(
-    changes: dict[str, object], mnist_5k: Dataset, programs: ProgramCache
+    changes: dict[str, object],
+    mnist_5k: Dataset,
+    programs: ProgramCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A process that is killed would leave temporary files behind.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spec = job_spec(seed=1, dataset=FEW_EXAMPLES, training={"epochs": 2}, **changes)
     first = run(spec, mnist_5k, programs)
     other = run(spec.model_copy(update={"seed": 2}), mnist_5k, programs)
     assert other.weights_sha256 != first.weights_sha256
     assert run(spec, mnist_5k, programs).weights_sha256 == first.weights_sha256
     assert run(spec, mnist_5k, ProgramCache()).weights_sha256 == first.weights_sha256
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_stops_after_the_epoch_in_which_its_time_is_up(
