@@ -13,8 +13,10 @@ from api.reports.evidence import Evidence, Measured, Step
 from api.reports.schemas import Advice, Comparison, Consideration
 from models.dataset_spec import compute_wrong_share
 from models.experiments import FEWEST_PAIRS, Regime
+from models.inference import LEVELS
 from models.metrics import choose_digits
 from models.records import CORRUPTIONS
+from models.statistics import CONFIDENCE
 
 SPARSE_FROM = 0.01
 _NO_LONGER = math.log(1.05)
@@ -108,7 +110,8 @@ def _compare_costs(evidence: Evidence) -> Iterator[Advice]:
         else:
             continue
         low, high = (100 * math.exp(end) for end in ratio)
-        text += f" (time a model: {low:.0f} to {high:.0f} % of {evidence.baseline_name}'s)."
+        interval = _name_interval(1 - LEVELS[evidence.regime])
+        text += f" (time a model, {interval}: {low:.0f} to {high:.0f} % of {evidence.baseline_name}'s)."
         yield build_advice(text, item.get_reference("training_seconds"), loss[0], accuracy[0])
 
 
@@ -169,7 +172,7 @@ def _describe_overfitting(evidence: Evidence) -> Iterator[Advice]:
     text = (
         f"{baseline.variant.name}, with {baseline.metrics.parameters.mean:,.0f} parameters, has a test loss "
         f"{abs(gap.mean):.4f} nats {'above' if gap.mean > 0 else 'below'} its training loss"
-        f"{_format_interval(gap.low, gap.high)}."
+        f"{_format_interval(gap.low, gap.high, CONFIDENCE)}."
     )
     yield build_advice(
         text, baseline.get_reference("generalization_gap_loss"), baseline.get_reference("parameters")
@@ -238,9 +241,10 @@ def recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
             f"Plan at least {FEWEST_PAIRS} seeds."
         )
     elif better:
+        confidence = 1 - LEVELS[evidence.regime]
         gains = "; ".join(
             f"{item.variant.name}, {gain.mean:+.2f} points"
-            f"{_format_interval(gain.simultaneous_low, gain.simultaneous_high, 2)}"
+            f"{_format_interval(gain.simultaneous_low, gain.simultaneous_high, confidence, 2)}"
             f"{_describe_price(item, evidence)}"
             for item, gain in better
         )
@@ -275,7 +279,7 @@ def recommend_for_calibration(evidence: Evidence) -> Iterator[Advice]:
             text = (
                 f"Where probabilities are acted upon: {item.variant.name} has a lower calibration error than "
                 f"{evidence.baseline_name}, by {-interval[1]:.{digits}f} to {-interval[0]:.{digits}f} "
-                "(squared, without what chance adds to it)."
+                f"({_name_further_interval(evidence.regime)}; squared, without what chance adds to it)."
             )
             yield build_advice(text, item.get_reference("test_ece_debiased"))
 
@@ -316,7 +320,8 @@ def recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
         better = True
         text = (
             f"For images unlike the test images: {item.variant.name} classifies {100 * low:.1f} to "
-            f"{100 * high:.1f} percentage points more of the {kinds} correctly than {evidence.baseline_name}."
+            f"{100 * high:.1f} percentage points ({_name_further_interval(evidence.regime)}) more "
+            f"of the {kinds} correctly than {evidence.baseline_name}."
         )
         yield build_advice(text, f"/robustness/{evidence.robustness[item.variant.name]}/difference")
     if gains and not better:
@@ -353,6 +358,16 @@ def build_advice(text: str, *evidence: str) -> Advice:
     return Advice(text=text, evidence=list(evidence))
 
 
-def _format_interval(low: float | None, high: float | None, digits: int = 4) -> str:
+def _format_interval(low: float | None, high: float | None, confidence: float, digits: int = 4) -> str:
     # Values that agree to the last digit have no interval worth showing.
-    return "" if low is None or high is None or low == high else f" ({low:.{digits}f} to {high:.{digits}f})"
+    if low is None or high is None or low == high:
+        return ""
+    return f" ({_name_interval(confidence)} {low:.{digits}f} to {high:.{digits}f})"
+
+
+def _name_interval(confidence: float) -> str:
+    return f"{100 * confidence:g} % interval"
+
+
+def _name_further_interval(regime: Regime) -> str:
+    return _name_interval(1 - _FURTHER_SHARE * LEVELS[regime])

@@ -220,10 +220,10 @@ def test_f23_there_is_no_winner_among_equals_however_their_times_differ() -> Non
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"accuracy": 0.97}, "For accuracy: other, +2.00 points (1."),
+        ({"accuracy": 0.97}, "For accuracy: other, +2.00 points (95.5 % interval 1."),
         (
             {"loss": 0.15, "seconds": 3.9},
-            "other has a lower test loss than none, and takes no longer (time a model: 9",
+            "other has a lower test loss than none, and takes no longer (time a model, 95.5 % interval: 9",
         ),
         (
             {"loss": 0.3, "seconds": 5.0},
@@ -289,13 +289,28 @@ def test_nothing_is_recommended_before_every_planned_run_has_ended() -> None:
 def test_at_every_look_advice_rests_on_intervals_that_hold_at_every_look() -> None:
     once = compare_with_none(test_ece_debiased=-0.0001)
     looked = once.model_copy(update={"inference": Regime.EXTENDED})
-    assert "acted upon" in advise(once)
+    assert "(99.55 % interval; squared, without what chance adds to it)" in advise(once)
     assert "acted upon" not in advise(looked)
+    better = compare_with_none(accuracy=0.97).model_copy(update={"inference": Regime.EXTENDED})
+    assert "+2.00 points (99.5 % interval " in advise(better)
+
+
+def test_the_baselines_gap_has_an_interval_that_says_what_it_is() -> None:
+    gap = {"n": 12, "mean": 0.1, "sd": 0.1, "low": 0.05, "high": 0.15}
+    comparison = with_metrics(compare_with_none(), "none", generalization_gap_loss=0.1)
+    none = comparison.variants[0]
+    assert none.metrics is not None
+    summary = none.metrics.generalization_gap_loss.model_copy(update=gap)
+    metrics = none.metrics.model_copy(update={"generalization_gap_loss": summary})
+    variants = [none.model_copy(update={"metrics": metrics}), *comparison.variants[1:]]
+    assert "0.1000 nats above its training loss (95 % interval 0.0500 to 0.1500)." in advise(
+        comparison.model_copy(update={"variants": variants})
+    )
 
 
 def test_a_gain_that_is_practically_nothing_or_paid_for_is_not_praised() -> None:
     assert "For accuracy: " not in advise(compare_with_none(accuracy=0.9512))
-    assert "points (1.81 to 2.19), but a higher test loss." in advise(
+    assert "points (95.5 % interval 1.81 to 2.19), but a higher test loss." in advise(
         compare_with_none(accuracy=0.97, loss=0.3)
     )
 
@@ -437,7 +452,7 @@ def test_damaged_images_are_spoken_of_only_where_they_were_measured() -> None:
     task = of("task", better.recommendation)
     (sentence,) = [item for item in task.advice if "damaged" in item.text]
     assert sentence.text.startswith("For images unlike the test images: noise classifies 4.")
-    assert "percentage points more of the damaged test images (12 kinds in" in sentence.text
+    assert "points (99.55 % interval) more of the damaged test images (12 kinds in" in sentence.text
     assert sentence.evidence == ["/robustness/1/difference"]
     assert "unlike the test images" not in (task.not_tested or "")
     assert "no technique is shown" in texts(of("task", damaged(0.0).recommendation).advice)
