@@ -74,6 +74,21 @@ def test_a_job_is_paused_resumed_and_cancelled(page: Page, client: Regbench) -> 
     expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
+def test_a_job_that_fails_while_it_is_watched_ends_as_after_a_reload(page: Page, client: Regbench) -> None:
+    def describe() -> tuple[bool, str | None]:
+        return page.locator("#curves").is_visible(), page.locator("#progress progress").get_attribute("value")
+
+    wild = {"optimizer": {"name": "sgd", "learning_rate": 10, "momentum": 0.9}, "epochs": 3}
+    job = client.submit(job_spec(name="wild", training=wild, regularization={"l2": {"factor": 0.1}}))
+    page.goto(f"/jobs/{job.id}")
+    expect(page.locator("#progress .badge")).to_contain_text("failed", timeout=TIMEOUT_MS)
+    expect(page.locator("#curves")).to_be_hidden()
+    watched = describe()
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    assert describe() == watched == (False, "0.0")
+
+
 def test_selected_jobs_are_compared_and_reported(page: Page, trained: list[str], tmp_path: Path) -> None:
     page.goto("/jobs")
     page.get_by_role("combobox", name="State").select_option("succeeded")

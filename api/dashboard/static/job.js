@@ -14,9 +14,11 @@ const RETRY_MILLISECONDS = 2000;
 const NOT_FOUND = 404;
 
 let epochs = [];
+const hasEnded = () => ["succeeded", "failed", "cancelled"].includes(progress().state);
 let frame = null;
 
 function draw() {
+  element("curves").hidden = hasEnded() && !epochs.length;
   frame ??= requestAnimationFrame(() => {
     frame = null;
     const reported = Number(progress().reported) || null;
@@ -81,7 +83,7 @@ let stream = null;
 
 // The browser reconnects by itself, with the id of the last event, unless the service refuses the stream.
 function subscribe() {
-  if (stream || ["succeeded", "failed", "cancelled"].includes(progress().state)) return;
+  if (stream || hasEnded()) return;
   stream = new EventSource(addRoot(`${address}/events`));
   stream.addEventListener("epoch", ({ data }) => add(JSON.parse(data)));
   for (const type of ["progress", "change"]) stream.addEventListener(type, () => refresh().then(showRewind, () => {}));
