@@ -251,12 +251,15 @@ def _build_controls(
             continue
         pointer, alternatives = f"{under}/{name}", schema.get("anyOf", [schema])
         typed = next(schema for schema in alternatives if schema.get("type") != "null")
+        kind = "choice" if "enum" in typed else _KINDS.get(typed["type"], "text")
+        # What is null in a document is an empty field here, and no position of a switch.
+        text, of_null, meaning = schema.get("description", "").partition("; null: ")
         control = Control(
             pointer=pointer,
             label=_LABELS.get(pointer, name.replace("_", " ").capitalize()),
-            kind="choice" if "enum" in typed else _KINDS.get(typed["type"], "text"),
+            kind=kind,
             default=schema.get("default"),
-            help=schema.get("description", ""),
+            help=f"{text}; empty: {meaning}" if of_null and kind != "boolean" else text,
             minimum=typed.get("minimum", typed.get("exclusiveMinimum")),
             maximum=typed.get("maximum", typed.get("exclusiveMaximum", typed.get("maxLength"))),
             choices=tuple(typed.get("enum", ())),

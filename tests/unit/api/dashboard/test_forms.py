@@ -7,7 +7,7 @@ import pytest
 
 from api.dashboard import forms
 from api.dashboard.forms import Control, TechniqueChoice
-from models.spec import JobSpec
+from models.spec import JobSpec, TrainingSpec
 from models.techniques import CATALOGUE, Regularization
 
 
@@ -67,6 +67,19 @@ def test_every_field_of_a_job_is_on_the_form() -> None:
 def test_the_initial_rules_are_the_defaults_of_an_experiment() -> None:
     rules = {control.pointer: control.default for control in forms.build_experiment_rules()}
     assert rules == {"/parts": None, "/allow_confounders": False, "/reuse": True, "/split_per_seed": True}
+
+
+def test_the_form_speaks_of_empty_fields_and_the_specification_of_null() -> None:
+    helps = {control.pointer: control.help for control in (*iter_controls(), *forms.build_experiment_rules())}
+    assert not [pointer for pointer, text in helps.items() if "null" in text]
+    empty = {pointer: text.partition("; empty: ")[2] for pointer, text in helps.items() if "empty" in text}
+    assert empty == {
+        "/dataset/train_samples": "all of them",
+        "/training/steps": "`epochs` passes",
+        "/training/max_seconds": "no limit",
+    }
+    assert helps["/split_per_seed"].endswith("`split_seed` is then the base's plus the seed")
+    assert "null: no limit" in str(TrainingSpec.model_fields["max_seconds"].description)
 
 
 @pytest.mark.parametrize("control", [control for control in iter_controls() if control.scale])
