@@ -52,9 +52,7 @@ def up(
       regbench up --port 9000
     """
     settings = Settings()
-    if are_keys_required(settings, host):
-        echo_message("Requests need an API key; create one with: regbench keys create NAME")
-    elif not is_loopback(host):
+    if not are_keys_required(settings, host) and not is_loopback(host):
         echo_message(
             f"Warning: API keys are turned off, so anyone who can reach {host} can use this service."
         )

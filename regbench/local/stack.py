@@ -155,10 +155,14 @@ def run_stack(
             stack.start_redis(settings)
         echo("Migrating the database ...")
         stack.start("The migration", (*PYTHON, *MIGRATION), grace=0.0, finish_seconds=MIGRATION_SECONDS)
-        if keys_required and settings.api_keys_required == "auto":
+        if keys_required:
             from regbench.local.installation import count_keys  # noqa: PLC0415 (needs the service's packages)
 
-            if not count_keys(settings)[0]:
+            if count_keys(settings)[0]:
+                echo("Requests need an API key.")
+            elif settings.api_keys_required == "true":
+                echo("Requests need an API key; create one with: regbench keys create NAME")
+            else:
                 raise StackError(
                     f"On {host} every request needs an API key, and there is no usable one.",
                     "Create one with `regbench keys create NAME`, or set REGBENCH_API_KEYS_REQUIRED=true to "

@@ -3,12 +3,16 @@
 import os
 import socket
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from models.network_address import is_loopback_only
+from models.scopes import Scope
 from models.settings import Settings
+from models.store import keys
+from models.store.database import Database
 from regbench.connection import is_loopback
 from regbench.errors import StackError
 from regbench.local.home_lock import clear_home, lock_home
@@ -20,7 +24,29 @@ from regbench.local.redis_server import (
     make_usable_socket,
     wait_for_redis,
 )
-from regbench.local.stack import are_keys_required
+from regbench.local.stack import are_keys_required, run_stack
+
+
+def test_a_key_is_suggested_only_where_none_is_valid(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, api_keys_required="true", broker_url="redis://nowhere")
+
+    def start() -> str:
+        """The last message before the worker and the API, which take long to start, are started."""
+        messages: list[str] = []
+
+        def echo(message: str) -> None:
+            messages.append(message)
+            if message.startswith("Starting"):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), run_stack(settings, "127.0.0.1", find_free_port(), echo=echo):
+            pass
+        return messages[-2]
+
+    assert start() == "Requests need an API key; create one with: regbench keys create NAME"
+    with closing(Database(settings)) as database, database.write() as session:
+        keys.create_key(session, name="laptop", owner="ann", scope=Scope.WRITE)
+    assert start() == "Requests need an API key."
 
 
 def test_d13_only_the_user_can_read_the_home_folder(tmp_path: Path) -> None:
