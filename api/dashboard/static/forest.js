@@ -34,7 +34,8 @@ export function buildForest(report, measures, select) {
     h("p", { class: "help" },
       link("Mean difference over the seeds that both have finished. Filled: called higher or lower. Hollow: not called. "),
       columns.some((column) => column.differences.some((difference) => difference?.equivalence)) ? link("Shaded: practically equal. ") : "",
-      link("Intervals of tested measures hold for all tests of this report together, of the others each for itself at 95 %. "
+      link(`Intervals of tested measures hold for all tests of this report together at ${Number((100 * (1 - report.level)).toFixed(2))} %, `
+      + "of the others each for itself at 95 %. "
       + "Arrow: the interval extends beyond the chart. Choose a variant for its verdict.")),
     buildSaveButton("save-differences", () => saveCsv("differences.csv", formatDifferences(report, columns))));
 }

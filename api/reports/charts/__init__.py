@@ -96,9 +96,10 @@ CHARTS: dict[str, Chart] = {
     for chart in (
         Chart(
             "differences",
-            "Difference from the baseline, with 95 % intervals",
-            "A dot for the mean over pairs of equal seed, a line for its interval, which holds for all tests "
-            "of the report together. Shaded: practically equal accuracies.",
+            "Difference from the baseline, with intervals",
+            "A dot for the mean over pairs of equal seed, filled where it is called higher or lower; a line "
+            "for its interval. Intervals of a metric that is tested hold for all tests of the report "
+            "together, of another each for itself. Shaded: what counts as practically equal.",
             outcomes.find_contrasted,
             outcomes.MAX_ROWS,
             "no variant shares a finished seed with the baseline",

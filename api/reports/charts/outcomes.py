@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from api.reports.charts import drawing
 from api.reports.formatting import get_interval
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
+from models.statistics import CONFIDENCE
 
 MAX_ROWS = 30
 _BETTER, _WORSE = drawing.COLOURS[0], drawing.COLOURS[1]
@@ -40,28 +41,34 @@ def find_finished(comparison: Comparison) -> list[VariantReport]:
 def draw_differences(comparison: Comparison) -> Figure:
     """A forest plot: each variant's mean difference and its interval, in accuracy and in loss."""
     contrasts = find_contrasted(comparison)[:MAX_ROWS]
+    metrics = {"test_accuracy_points": ("test accuracy, points", 2), "test_loss": ("test loss, nats", 4)}
+    differences: dict[str, list[Difference]] = {
+        metric: [getattr(contrast.differences, metric) for contrast in contrasts] for metric in metrics
+    }
     figure, (left, right) = drawing.create_panels(
-        ["test accuracy, points", "test loss, nats"],
+        [
+            label + _name_intervals(differences[metric], comparison.level)
+            for metric, (label, _) in metrics.items()
+        ],
         _ROW_HEIGHT * len(contrasts),
         columns=2,
         labels=("variant minus baseline", ""),
+        keys=1,
         left=0.2,
         share=False,
     )
-    for axes, metric, digits in ((left, "test_accuracy_points", 2), (right, "test_loss", 4)):
-        margins = [
-            equivalence.margin
-            for contrast in contrasts
-            if (equivalence := getattr(contrast.differences, metric).equivalence)
-        ]
+    for axes, (metric, (_, digits)) in zip((left, right), metrics.items(), strict=True):
+        margins = [item.equivalence.margin for item in differences[metric] if item.equivalence]
         if margins:
             axes.axvspan(-max(margins), max(margins), color="#eeeeee", zorder=0, linewidth=0)
-        for row, contrast in enumerate(contrasts):
-            difference: Difference = getattr(contrast.differences, metric)
+        for row, difference in enumerate(differences[metric]):
             low, high = get_interval(difference)
             if low is not None and high is not None:
                 axes.plot([low, high], [row, row], color="black", linewidth=1.4, solid_capstyle="butt")
-            axes.plot([difference.mean], [row], marker="o", color="black", markersize=5, linestyle="")
+            axes.plot(
+                [difference.mean], [row], marker="o", color="black", markersize=5, linestyle="",
+                markerfacecolor="black" if difference.call else "white",
+            )  # fmt: skip
             axes.annotate(
                 f"{round(difference.mean, digits) + 0.0:+.{digits}f}",
                 (difference.mean, row), xytext=(0, -4), textcoords="offset points", ha="center", va="top",
@@ -76,7 +83,20 @@ def draw_differences(comparison: Comparison) -> Figure:
         axes.margins(x=0.12)
     for row, contrast in enumerate(contrasts):
         _draw_row_label(left, row - 0.4, contrast.variant)
+    entries = [
+        (Line2D([], [], marker="o", linestyle="", color="black"), "called higher or lower"),
+        (Line2D([], [], marker="o", linestyle="", color="black", markerfacecolor="white"), "not called"),
+    ]
+    drawing.draw_legend(figure, entries, columns=2)
     return figure
+
+
+def _name_intervals(differences: Sequence[Difference], level: float) -> str:
+    """A line that says how confident these intervals are; empty where there are none."""
+    if all(None in get_interval(difference) for difference in differences):
+        return ""
+    confidence = 1 - level if differences[0].tested else CONFIDENCE
+    return f"\n{100 * confidence:g} % intervals"
 
 
 def draw_seeds(comparison: Comparison) -> Figure:
