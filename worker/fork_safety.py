@@ -9,6 +9,7 @@ child the database is locked for good, and it trains nothing. libpq forbids the 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 
 from models.settings import Settings
@@ -24,8 +25,14 @@ os.register_at_fork(
 def fork_safe_database(settings: Settings) -> Iterator[Database]:
     """A database for one short task; a fork waits until it is closed, so keep it no longer than that."""
     with _no_fork:
-        database = Database(settings)
+        database = _get_database(settings)
         try:
             yield database
         finally:
             database.close()
+
+
+@lru_cache(maxsize=1)
+def _get_database(settings: Settings) -> Database:
+    """One for all tasks: closing it closes its connections only, and keeps the statements it has compiled."""
+    return Database(settings)
