@@ -26,6 +26,8 @@ def choose_digits(values: Sequence[float], fewest: int) -> int:
 
 
 PERCENT, NATS, NUMBER = Format("%", 2, 100.0), Format("nats"), Format()
+POINTS = Format("points", 2, 100.0)
+"""Of a difference of two shares: percentage points."""
 _MOST_FURTHER_DIGITS = 4
 COUNT, SECONDS, GIGAFLOP = Format(digits=0), Format("s", 1), Format("GFLOP", 1, 1e-9)
 
@@ -54,7 +56,7 @@ class Metric:
     @property
     def contrast(self) -> str:
         """The field of a contrast: shares are compared in percentage points."""
-        return f"{self.name}_points" if self.format is PERCENT else self.name
+        return f"{self.name}_points" if self.contrast_unit == "points" else self.name
 
     @property
     def contrast_unit(self) -> str:
@@ -153,7 +155,7 @@ class EvaluationMetrics:
         float | None,
         Metric(
             "Gap in accuracy",
-            PERCENT,
+            POINTS,
             "lower",
             "variants",
             "gap (accuracy)",

@@ -230,8 +230,7 @@ def _format_results(result: job_schemas.Result, siblings: Sequence[Row[Any]]) ->
         if value is None:
             continue
         values = [other for run in siblings if (other := getattr(run, name)) is not None]
-        # The difference of two shares is in points.
-        unit = metric.contrast_unit if name.startswith("generalization_gap") else metric.format.unit
+        unit = metric.format.unit
         low, high = (metric.format_value(bound) for bound in (min(values, default=0), max(values, default=0)))
         spread = f"{low} to {high} {unit} over {format_count(len(values), 'seed')}" if len(values) > 1 else ""
         rows.append((title, f"{metric.format_value(value)} {unit}", spread))

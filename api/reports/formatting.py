@@ -211,7 +211,9 @@ def find_sources(comparison: Comparison, pointers: Sequence[str]) -> list[Source
 
 def build_variant_rows(comparison: Comparison) -> list[list[str]]:
     """The table of variants, its head first."""
-    rows = [["variant", "seeds", *(metric.heading for metric in VARIANT_METRICS)]]
+    rows = [
+        ["variant", "seeds", *(_format_heading(metric, metric.format.unit) for metric in VARIANT_METRICS)]
+    ]
     for variant in comparison.variants:
         name = f"{variant.name} (baseline)" if variant.is_baseline else variant.name
         rows.append([name, format_seed_count(variant), *_format_summaries(variant, VARIANT_METRICS)])
@@ -368,10 +370,10 @@ def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
         [
             "variant",
             "pairs",
-            _format_heading(accuracy),
+            _format_heading(accuracy, accuracy.contrast_unit),
             "p (accuracy)",
             f"equal within {max(margins):g} points" if margins else "practically equal",
-            *map(_format_heading, others),
+            *(_format_heading(metric, metric.contrast_unit) for metric in others),
         ]
     ]
     for contrast in comparison.contrasts:
@@ -391,5 +393,5 @@ def build_contrast_rows(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def _format_heading(metric: Metric) -> str:
-    return f"{metric.heading}, points" if metric.format is PERCENT else metric.heading
+def _format_heading(metric: Metric, unit: str) -> str:
+    return f"{metric.heading}, points" if unit == "points" else metric.heading

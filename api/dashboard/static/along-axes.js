@@ -32,8 +32,7 @@ export function buildAlongAxes(report, metric) {
         return difference && { ...difference, filled: difference.call !== null };
       });
       const names = [...new Set(report.variants.map(({ name }) => name))];
-      const unit = metric.unit === "points" ? "%" : metric.unit;
-      showAlongAxis(means, ofMeans, names, { axis, title: `${metric.title}, ${unit}`, digits: metric.digits });
+      showAlongAxis(means, ofMeans, names, { axis, title: `${metric.title}, ${metric.valueUnit}`, digits: metric.digits });
       showAlongAxis(differences, ofDifferences, names, { axis, title: `Difference from ${report.baseline}, ${metric.unit}`, digits: metric.digits, zero: true });
     },
   };
@@ -105,8 +104,7 @@ export function buildAlongParameter(report, metric) {
       if (baseline >= 0 && parameter.values[baseline] === null)
         lines.push({ name: variants[baseline].name, points: [first, last].map((x) => ({ x, ...measure(variants[baseline]), filled: true })) });
       const numbers = points.map(({ x }) => x);
-      const unit = metric.unit === "points" ? "%" : metric.unit;
-      showAlongAxis(chart, lines, [parameter.title], { digits: metric.digits, title: `${metric.title}, ${unit}`,
+      showAlongAxis(chart, lines, [parameter.title], { digits: metric.digits, title: `${metric.title}, ${metric.valueUnit}`,
         axis: { title: parameter.title, scale: first > 0 && last / first >= LOG_RATIO ? "log" : "linear", numbers, values: numbers } });
     },
   };

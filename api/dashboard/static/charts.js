@@ -76,11 +76,11 @@ export function showComparison(container, jobs, metric) {
 }
 
 // The measure of each seed in each variant, joined over the variants: pairs of models with the same seed.
-export function showPairs(container, variants, { title, unit, digits, scale, field }) {
+export function showPairs(container, variants, { title, valueUnit, digits, scale, field }) {
   const seeds = [...new Set(variants.flatMap((variant) => variant.seeds.map(({ seed }) => seed)))];
   drawPlot(container, {
     key: field, label: `${title} of each seed in each variant`, x: { title: "Variant", type: "category" },
-    y: { title: `${title}, ${unit === "points" ? "%" : unit}`, digits, log: false },
+    y: { title: `${title}, ${valueUnit}`, digits, log: false },
     lines: seeds.map((seed, index) => ({ name: `seed ${seed}`, series: index, markers: true, points: variants.flatMap((variant) =>
       variant.seeds.filter((item) => item.seed === seed).slice(0, 1).map(({ result }) => ({ x: variant.name, y: scale * result[field] }))) })),
   });

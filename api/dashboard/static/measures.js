@@ -4,7 +4,7 @@ import { h } from "./elements.js";
 
 export const METRICS = JSON.parse(document.getElementById("report-view").dataset.metrics);
 export const COMPARED = METRICS.filter((metric) => metric.compared).map(({ name, contrast, contrast_unit: unit, title, format, direction }) =>
-  ({ field: name, scale: format.scale, name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
+  ({ field: name, scale: format.scale, valueUnit: format.unit, name: contrast, title, unit, digits: format.digits, better: direction, limit: unit === "points" ? 100 : Infinity }));
 export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
 export const getMeasure = (name) => COMPARED.find((measure) => measure.name === name) ?? COMPARED[0];
 

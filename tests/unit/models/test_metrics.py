@@ -2,8 +2,10 @@
 
 import pytest
 
+from api.reports import formatting, latex
 from api.reports.schemas import Differences, Metrics
 from models.metrics import CONTRASTED, METRICS, REPORTED, EvaluationMetrics
+from tests import comparisons
 
 
 def test_every_metric_is_a_field_of_an_evaluation() -> None:
@@ -44,3 +46,15 @@ def test_no_number_rounds_to_nothing() -> None:
     # The rounding of the numbers themselves is no interval.
     assert accuracy.format_value(0.97, 1e-15) == "97.00 ±0.00"
     assert (epochs.format_value(3.0), epochs.format_value(3.25)) == ("3", "3.2")
+
+
+def test_a_difference_of_two_percentages_is_in_points() -> None:
+    gap, accuracy = METRICS["generalization_gap_accuracy"], METRICS["test_accuracy"]
+    assert (gap.format.unit, gap.contrast_unit, gap.format_value(0.0156)) == ("points", "points", "1.56")
+    assert (accuracy.format.unit, accuracy.contrast_unit) == ("%", "points")
+    assert gap.contrast == "generalization_gap_accuracy_points"
+    comparison = comparisons.full()
+    head, row, *_ = formatting.build_variant_rows(comparison)
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["gap (accuracy), points"], cells["test accuracy"][-1]) == ("6.00", "%")
+    assert r"gap (accuracy), points" in latex.render(comparison)
