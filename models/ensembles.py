@@ -43,10 +43,12 @@ def measure_ensembles(logs: Array, labels: NDArray[np.integer]) -> tuple[list[En
     probabilities, count = np.exp(logs), len(logs)
     scores, sums = [], np.zeros_like(probabilities)
     for members in range(1, count + 1):
-        sums += np.roll(probabilities, 1 - members, axis=0)
         # All members make one ensemble, whichever the first is.
-        circle = sums[: 1 if members == count else count] / members
-        by_image = np.array([_score_images(one, labels) for one in circle])
+        circle = range(1 if members == count else count)
+        by_image = np.empty((len(circle), 3, len(labels)))
+        for first in circle:
+            sums[first] += probabilities[(first + members - 1) % count]
+            _score_images(sums[first] / members, labels, by_image[first])
         if members == 1:
             single = by_image.mean(axis=0)
         scores.append(EnsembleScores(members, *by_image.mean(axis=(0, 2)).tolist()))
@@ -55,14 +57,14 @@ def measure_ensembles(logs: Array, labels: NDArray[np.integer]) -> tuple[list[En
     return scores, gain
 
 
-def _score_images(probabilities: Array, labels: NDArray[np.integer]) -> Array:
-    """Accuracy, loss and Brier score (3, n) of each image."""
+def _score_images(probabilities: Array, labels: NDArray[np.integer], scores: Array) -> None:
+    """Write accuracy, loss and Brier score of each image into `scores` (3, n)."""
     images = np.arange(len(labels))
     of_truth = probabilities[images, labels]
     # Of logarithms in single precision the exponential may be zero.
-    loss = -np.log(np.maximum(of_truth, np.finfo(np.float64).tiny))
-    brier = (probabilities**2).sum(axis=1) - 2 * of_truth + 1
-    return np.stack([probabilities.argmax(axis=1) == labels, loss, brier])
+    scores[0] = probabilities.argmax(axis=1) == labels
+    scores[1] = -np.log(np.maximum(of_truth, np.finfo(np.float64).tiny))
+    scores[2] = (probabilities**2).sum(axis=1) - 2 * of_truth + 1
 
 
 def _measure(values: Array) -> Measured:

@@ -13,7 +13,6 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 from models.statistics import compute_mean_interval
 
@@ -82,6 +81,8 @@ class MemorizationMap:
 
 def build_map(answers: ModelAnswers) -> MemorizationMap:
     """Compare, for each image with enough models on either side, those that saw it with the others."""
+    from scipy.stats import hypergeom  # noqa: PLC0415 (two thirds of a report's modules, and few have a map)
+
     images = answers.find_images()
     seen, correct = answers.seen[:, images], answers.correct[:, images]
     models_in, correct_in = seen.sum(axis=0), (seen & correct).sum(axis=0)

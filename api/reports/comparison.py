@@ -158,7 +158,7 @@ def compare(
         )
         for index, (name, jobs) in enumerate(chosen.items())
     ]
-    contrasts = _build_contrasts(subject, chosen)
+    headline, contrasts = build_subject_headline(subject)
     baseline = remove_point(subject.baseline, subject.points.get(subject.baseline))
     if subject.points:
         variants = [item.model_copy(update={"point": subject.points[item.name]}) for item in variants]
@@ -176,7 +176,7 @@ def compare(
         level=subject.plan.level,
         complete=subject.complete,
         best=build_best(subject.choices.get("")),
-        headline=build_subject_headline(subject)[0],
+        headline=headline,
         answers=build_answers(contrasts, subject.plan, axes=subject.axes, variants=len(variants)),
         next_step=find_next_step(contrasts, variants, subject.plan),
         methods=build_methods(

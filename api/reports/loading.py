@@ -255,8 +255,12 @@ def find_experiment_report(
             finished=not experiment.auto_extending and all(version.state.terminal for version in versions),
         )
 
+    subject: JobGroups | None = None
+
     def read_subject(session: Session) -> "JobGroups":
-        return reports.grouping.group_experiment(
+        # Once, though comparison, mistakes, ensembles and targets need it.
+        nonlocal subject
+        subject = subject or reports.grouping.group_experiment(
             get_experiment(session, experiment_id),
             get_runs(session, experiment_id, Purpose.JUDGE),
             follow_ups,
@@ -264,6 +268,7 @@ def find_experiment_report(
             settings=request.app.state.settings,
             base_url=base_url,
         )
+        return subject
 
     return ExperimentReport(database, request, source, read_subject, datasets, experiment_id, baseline)
 

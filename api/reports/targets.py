@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import binom
+from scipy.special import bdtr
 from sqlalchemy.orm import Session
 
 from api.reports.target_schemas import Median, TargetItem, TargetMetric, TargetReport
@@ -68,7 +68,7 @@ def compute_median(values: Sequence[float]) -> Median:
     """
     ordered, count = sorted(values), len(values)
     middle = ordered[(count - 1) // 2] / 2 + ordered[count // 2] / 2
-    rank = int(binom.ppf(0.025, count, 0.5))
+    rank = int((bdtr(range(count), count, 0.5) <= 0.025).sum())
     low, high = (ordered[rank - 1], ordered[-rank]) if rank else (math.inf, math.inf)
     finite = (value if math.isfinite(value) else None for value in (middle, low, high))
     return Median(**dict(zip(("value", "low", "high"), finite, strict=True)))

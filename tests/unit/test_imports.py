@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {"celery", "fastapi", "keras", "scipy", "tensorflow"}
 
 
-def loaded_by(module: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has after importing `module`."""
-    program = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+def loaded_by(module: str, depth: int = 1) -> set[str]:
+    """The packages down to `depth` that a fresh interpreter has after importing `module`."""
+    program = f"import {module}, sys; print(*{{'.'.join(name.split('.')[:{depth}]) for name in sys.modules}})"
     finished = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -64,6 +64,14 @@ def test_the_api_loads_neither_tensorflow_nor_what_only_reports_and_predictions_
     loaded = loaded_by("api.app")
     assert not loaded & {"tensorflow", "keras", "mlxtend", "sklearn"}
     assert not loaded & {"matplotlib", "numpy", "PIL", "plotly", "scipy"}
+
+
+def test_a_report_loads_of_scipy_only_its_functions() -> None:
+    parts = ("html", "comparison", "ensembles", "memorization", "mistakes", "onsets", "targets", "tuning")
+    loaded = loaded_by(", ".join(f"api.reports.{part}" for part in parts), depth=2)
+    assert "scipy.special" in loaded
+    # These are two thirds of the modules that a process's first report would load.
+    assert not loaded & {"scipy.stats", "scipy.optimize", "scipy.integrate"}
 
 
 def test_a_workers_parent_process_loads_no_tensorflow() -> None:
