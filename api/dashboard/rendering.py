@@ -79,6 +79,7 @@ _TEMPLATES.globals.update(
     draw=draw_technique,
     formula=render_formula,
     static=static_files.build_url,
+    module=static_files.render_module,
     version=version("regbench"),
 )
 

@@ -45,12 +45,25 @@ def test_pages_run_only_their_own_scripts(client: httpx.Client, path: str) -> No
 @over_sqlite
 @pytest.mark.parametrize("path", PAGES)
 def test_every_style_and_script_of_a_page_exists(client: httpx.Client, path: str) -> None:
-    urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', get_page(client, path))
-    assert urls
-    for url in urls:
+    text = get_page(client, path)
+    # By the address that other scripts import them from, without a digest.
+    preloaded = re.findall(r'<link rel="modulepreload" href="(/static/[^"]+)"', text)
+    imported: set[str] = set()
+    for url in {*re.findall(r'(?:src|href)="(/static/[^"]+)"', text)} - {*preloaded}:
         response = client.get(url)
         assert response.status_code == 200
         assert "immutable" in response.headers["Cache-Control"]
+        imported |= {f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', response.text)}
+    assert imported
+    while indirect := find_imports(client, imported) - imported:
+        imported |= indirect
+    assert {*preloaded} == imported
+
+
+def find_imports(client: httpx.Client, urls: set[str]) -> set[str]:
+    return {
+        f"/static/{name}" for url in urls for name in re.findall(r'from "\./([^"]+)"', client.get(url).text)
+    }
 
 
 def test_a_script_without_a_digest_is_revalidated(client: httpx.Client) -> None:
