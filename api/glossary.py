@@ -171,16 +171,17 @@ def link_terms(page: str, address: str) -> str:
             return match[0]
         parts = _TAG.split(match["content"])
         parts[::2] = [_NAMED.sub(link_first, part) for part in parts[::2]]
-        return match["opening"] + "".join(parts) + match["closing"]
+        return "<" + match["opening"] + "".join(parts) + match["closing"]
 
     return _LABEL.sub(link_label, page)
 
 
 _LABEL = re.compile(
-    r'<a class="term" href="[^"]*#(?:term-)?(?P<term>[\w-]+)"[^>]*>(?P<text>[^<]*)</a>'
+    # Both begin with the same character, to which a search skips.
+    r'<(?:a class="term" href="[^"]*#(?:term-)?(?P<term>[\w-]+)"[^>]*>(?P<text>[^<]*)</a>'
     # A row's head is often a name that a user chose.
-    r'|(?P<opening><(?P<tag>h[23]|th|dt|caption|legend|figcaption)\b(?![^>]*scope="row")[^>]*>)'
-    r"(?P<content>.*?)(?P<closing></(?P=tag)>)",
+    r'|(?P<opening>(?P<tag>h[23]|th|dt|caption|legend|figcaption)\b(?![^>]*scope="row")[^>]*>)'
+    r"(?P<content>.*?)(?P<closing></(?P=tag)>))",
     re.DOTALL,
 )
 _CLICKED = re.compile("<(?:a|button|input|label|select|summary|svg|math|time)\\b")

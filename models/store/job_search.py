@@ -217,8 +217,10 @@ def count_jobs(
         first, count = _find_most_selective(session, job_filter, [*fields, _EVERY_JOB], most)
         if count >= most:
             return None if fields or job_filter.text or order != NEWEST_FIRST else most
-        query = select(Job.id).where(Job.id.in_(first.select_ids(job_filter)), value.is_not(None))
-        query = query.outerjoin(Job.result).where(*job_filter.build_conditions())
+        query = select(Job.id).outerjoin(Job.result)
+        query = query.where(value.is_not(None), *job_filter.build_conditions())
+        if first is not _EVERY_JOB:
+            query = query.where(Job.id.in_(first.select_ids(job_filter)))
     return session.scalar(select(func.count()).select_from(query.order_by(None).limit(most).subquery()))
 
 
