@@ -10,7 +10,7 @@ const metrics = JSON.parse(container.dataset.metrics);
 function renderCell(variant, { name, scale, digits }) {
   const { mean, low, high } = variant.metrics?.[name] ?? {};
   if (mean === undefined) return h("td", { class: "number" }, "unknown");
-  const half = low === null ? "" : ` ± ${((scale * (high - low)) / 2).toFixed(digits)}`;
+  const half = low === null ? "" : ` ±\u00a0${((scale * (high - low)) / 2).toFixed(digits)}`;
   return h("td", { class: "number" }, `${(scale * mean).toFixed(digits)}${half}`);
 }
 
