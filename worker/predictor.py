@@ -67,7 +67,7 @@ def get_model_cache() -> "ModelCache":
 
 @lru_cache(maxsize=1)
 def _make_models() -> "ModelCache":
-    with skip_optional_imports():
+    with skip_optional_imports("sklearn"):  # it splits data, and nothing is split here
         from worker.model_cache import ModelCache  # noqa: PLC0415 (so that importing this module needs no TensorFlow)
 
     return ModelCache(get_settings())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv
 
 from models.spec import SIDE, JobSpec
 from models.techniques.inputs import Augmentation
@@ -137,7 +137,7 @@ class Mixup:
     def configure(self, alpha: float, job_seed: int) -> None:
         """Set the job's own distribution and seed."""
         middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-        self._shares.assign(stats.beta.ppf(middles, alpha, alpha).astype(np.float32))
+        self._shares.assign(betaincinv(alpha, alpha, middles).astype(np.float32))
         self._stream.configure(job_seed)
 
     def apply(self, images: Any, labels: Any) -> tuple[Any, Targets]:
