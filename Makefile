@@ -40,7 +40,7 @@ test: setup ## run every test but the slow ones, in three processes: make test [
 	@# otherwise.
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-test-slow: setup ## run the slow studies only (minutes)
+test-slow: setup ## run the slow tests only: studies, and journeys that train for a minute or more
 	$(BIN)/python -m pytest -m slow
 
 test-clients: setup ## generate clients from the OpenAPI document and use them (downloads; node for TypeScript)

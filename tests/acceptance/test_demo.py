@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.acceptance.conftest import DEADLINE_SECONDS, REGBENCH, list_processes
 
@@ -27,6 +28,7 @@ def test_the_demo_compares_reports_and_leaves_nothing_running(tmp_path: Path) ->
     assert list_processes(folder) == {}
 
 
+@pytest.mark.slow
 def test_f1_the_demo_uses_mnist_5k_when_mnist_is_damaged(tmp_path: Path) -> None:
     images = tmp_path / "mnist.npz"
     # Whole as far as a submission checks it; a worker that reads it finds out.

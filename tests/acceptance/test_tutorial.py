@@ -4,10 +4,13 @@ import json
 from itertools import product
 from pathlib import Path
 
+import pytest
+
 from regbench.client import Regbench
 from tests.acceptance.pages import run_blocks
 
 
+@pytest.mark.slow
 def test_the_tutorial_leads_to_an_answer(url: str, client: Regbench, tmp_path: Path) -> None:
     output = run_blocks("docs/tutorial.md", url=url, folder=tmp_path, then='echo "$EXPERIMENT $SECOND"')
     assert '"to_train": 30' in output, "the cost of ten seeds"
@@ -45,6 +48,7 @@ def test_the_tutorial_on_tuning_judges_what_validation_chose(
     assert "<svg" in (tmp_path / "expected-best.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_how_to_on_sizes_compares_at_each_size(url: str, client: Regbench, tmp_path: Path) -> None:
     page = "docs/how-to/depends-on-size.md"
     output = run_blocks(page, url=url, folder=tmp_path, then='echo "$EXPERIMENT"', silent=False)

@@ -20,6 +20,12 @@ def full(fault_log: FaultLog) -> bool:
 
 
 @pytest.fixture
+def _only_at_length(full: bool) -> None:
+    if not full:
+        pytest.skip("only at length: it takes most of a minute")
+
+
+@pytest.fixture
 def random(fault_log: FaultLog, request: pytest.FixtureRequest) -> Random:
     """Random choices of one test: the same for the same seed, whatever other tests run."""
     return Random(f"{fault_log.seed}/{request.node.name}")  # noqa: S311 (chance, not secrecy)

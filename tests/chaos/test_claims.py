@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 300
 
 
 def test_every_job_is_claimed_by_exactly_one_process(database: Database, tally: Tally, full: bool) -> None:
-    processes, count = (16, 1000) if full else (4, 100)
+    processes, count = (16, 1000) if full else (4, 40)
     with database.write() as session:
         created = [job.id for job in jobs.create_jobs(session, [jobs.NewJob(job_spec())] * count)]
     claims = _race(processes)

@@ -105,13 +105,14 @@ def restarted_again_and_again(url: str, random: Random, tally: Tally) -> Iterato
         thread.join()
 
 
+@pytest.mark.usefixtures("_only_at_length")
 def test_postgresql_restarts_while_many_jobs_run(
-    settings: Settings, redis_socket: Path, tally: Tally, random: Random, full: bool
+    settings: Settings, redis_socket: Path, tally: Tally, random: Random
 ) -> None:
     with servers.postgresql() as url:
         own = on_broker(settings.model_copy(update={"database_url": url}), redis_socket)
         database = Database(own)
-        job_ids = submitted(database, 200 if full else 25, seconds="0.2")
+        job_ids = submitted(database, 200, seconds="0.2")
         with quick_worker(own, settings.home / "worker.log"):
             wait_until(lambda: _some_done(database, job_ids))
             with restarted_again_and_again(url, random, tally):

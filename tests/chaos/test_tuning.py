@@ -83,6 +83,7 @@ def kill_a_training_process(database: Database) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("_only_at_length")
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 def test_killed_workers_change_no_trial(
     database: Database,
@@ -91,7 +92,6 @@ def test_killed_workers_change_no_trial(
     tmp_path: Path,
     random: Random,
     tally: Tally,
-    full: bool,
 ) -> None:
     settings = database_settings.model_copy(
         update={
@@ -102,17 +102,15 @@ def test_killed_workers_change_no_trial(
             "redispatch_seconds": 1.0,
         }
     )
-    for method, trials in [("halving", 9), ("tpe", 6)] if full else [("halving", 3)]:
+    for method, trials in ("halving", 9), ("tpe", 6):
         with quick_worker(settings, tmp_path / f"{method}.log"):
             undisturbed = submit(database, build_spec(method, trials, 0.0))
-            if full:
-                # Otherwise both are disturbed, at different moments.
-                wait_until(lambda job=undisturbed: has_finished(database, job))
+            wait_until(lambda job=undisturbed: has_finished(database, job))
             disturbed = submit(database, build_spec(method, trials, 0.05))
             kills = 0
-            while not (has_finished(database, undisturbed) and has_finished(database, disturbed)):
+            while not has_finished(database, disturbed):
                 time.sleep(random.uniform(0.2, 1.0))
-                if kills < (30 if full else 2):
+                if kills < 30:
                     kills += kill_a_training_process(database)
         spec = build_spec(method, trials, 0.0)
         assert spec.tune is not None

@@ -37,7 +37,7 @@ def test_every_response_conforms_to_the_document(
     database = make_url(database_settings.resolved_database_url).get_backend_name()
     phases = "examples,fuzzing,stateful"
     # The bounds of every field: thousands of cases, few of which reach the database.
-    if fuzzing.full or database == "sqlite":
+    if fuzzing.full:
         phases += ",coverage"
     report = tmp_path / "report.json"
     with serving(database_settings.model_copy(update={"data_dir": None})) as port:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from migrations import head
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +66,7 @@ CHECKS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_metric_takes_an_entry_a_computation_a_migration_and_a_line(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     ignored = shutil.ignore_patterns("__pycache__", ".*cache", "*.ipynb", "images")

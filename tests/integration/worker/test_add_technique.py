@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 # Runs in the copy: the technique as users see it, and a model trained with and without it.
@@ -49,6 +51,7 @@ print(json.dumps({"techniques": techniques, "form": "activity_l2" in form, "norm
 """
 
 
+@pytest.mark.slow
 def test_a_technique_takes_an_entry_and_a_realization(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     ignored = shutil.ignore_patterns(".*", "__pycache__", "docs")

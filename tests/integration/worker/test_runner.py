@@ -61,6 +61,7 @@ def job_now(database: Database, job_id: str) -> Job:
         return jobs.get_job(session, job_id)
 
 
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
 def test_a_second_job_of_the_same_shape_needs_no_compilation_and_is_counted_so(
     database: Database, runner: Runner, database_settings: Settings
 ) -> None:

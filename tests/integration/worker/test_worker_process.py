@@ -119,6 +119,7 @@ def test_jobs_are_trained_with_and_without_a_dispatch_message_and_after_broker_e
     assert results == [(JobState.SUCCEEDED, 1)] * len(FAULTS), log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
 def test_the_same_specification_gives_the_same_weights_wherever_it_is_trained(
     settings_with_broker: Settings, database: Database, tmp_path: Path
@@ -173,6 +174,7 @@ def test_a_worker_that_is_shut_down_during_a_database_outage_requeues_its_job_la
     assert (job.state, job.attempt, job.crashes) == (JobState.QUEUED, 1, 0), log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
 def test_a_job_that_is_claimed_while_its_worker_stops_is_requeued(
     settings_with_broker: Settings, database: Database, tmp_path: Path
