@@ -88,7 +88,9 @@ def estimate_cost(spec: JobSpec) -> CostEstimate:
         + _COPIES_OF_PATCHES * sum(layer.patches for layer in layers)
     )
     numbers = _COPIES_OF_WEIGHTS * parameters + spec.training.batch_size * numbers_per_example
-    card, forward = spec.dataset.card, _compute_forward_flops(spec)
+    card = spec.dataset.card
+    # Of one image's answer.
+    forward = 2 * sum(layer.weights * layer.positions for layer in _list_layers(spec))
     damaged = len(CORRUPTIONS) * SEVERITIES * card.test_examples
     return CostEstimate(
         parameters=parameters,
@@ -128,11 +130,6 @@ def compute_training_flops(spec: JobSpec, epochs: int) -> float:
         passes, further = divmod(steps, math.ceil(examples / batch))
         trained = passes * examples + further * batch
     return compute_flops_per_epoch(spec) * trained / examples
-
-
-def _compute_forward_flops(spec: JobSpec) -> int:
-    """Operations of one image's answer."""
-    return 2 * sum(layer.weights * layer.positions for layer in _list_layers(spec))
 
 
 def _list_layers(spec: JobSpec) -> list[_Layer]:

@@ -15,6 +15,8 @@ from threading import Lock
 from models.settings import Settings
 from models.store.database import Database
 
+# One for all tasks: closing it closes its connections only, and keeps the statements that it has compiled.
+_get_database = lru_cache(maxsize=1)(Database)
 _no_fork = Lock()
 os.register_at_fork(
     before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release
@@ -30,9 +32,3 @@ def fork_safe_database(settings: Settings) -> Iterator[Database]:
             yield database
         finally:
             database.close()
-
-
-@lru_cache(maxsize=1)
-def _get_database(settings: Settings) -> Database:
-    """One for all tasks: closing it closes its connections only, and keeps the statements it has compiled."""
-    return Database(settings)

@@ -109,7 +109,10 @@ def find_diagnosed_results(subject: JobGroups) -> list[Result]:
 def build_subject_headline(subject: JobGroups) -> tuple[str, list[Contrast]]:
     """The headline of `compare` and what it rests on; the jobs' histories need not be loaded."""
     chosen = {name: select_one_per_run(jobs) for name, jobs in subject.variants.items()}
-    contrasts = _build_contrasts(subject, chosen)
+    contrasts = [
+        contrast.model_copy(update={"point": subject.points.get(contrast.variant)})
+        for contrast in build_contrasts(chosen, subject.baseline, subject.plan, subject.baselines)
+    ]
     outlines = [
         Outline(
             name=name,
@@ -248,11 +251,6 @@ def compare(
     comparison = comparison.model_copy(update=along_axes)
     advise = advise_along_axes if subject.axes else recommend
     return comparison.model_copy(update={"recommendation": advise(comparison) if done else []})
-
-
-def _build_contrasts(subject: JobGroups, variants: Mapping[str, Sequence[Job]]) -> list[Contrast]:
-    contrasts = build_contrasts(variants, subject.baseline, subject.plan, subject.baselines)
-    return [item.model_copy(update={"point": subject.points.get(item.variant)}) for item in contrasts]
 
 
 def _describe_absence(job: Job) -> str:
