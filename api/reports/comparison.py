@@ -13,7 +13,7 @@ from api.reports.axis_schemas import AxisUsed
 from api.reports.contrasts import RunId, build_contrasts, compute_seed_means, get_run_id
 from api.reports.error_curves import build_error_curves
 from api.reports.gains import build_best, build_gains, build_points
-from api.reports.methods import build_methods, describe_sources
+from api.reports.methods import build_methods, describe_settings, describe_sources
 from api.reports.notes import build_notes, describe_engine, find_datasets
 from api.reports.points import remove_point
 from api.reports.robustness import build_robustness, get_mean_accuracy
@@ -168,6 +168,12 @@ def compare(
     components = build_variance_components(chosen, subject.points)
     seeds = sorted({job.seed for job in everything})
     planned = max(subject.expected, len(everything))
+    settings = describe_settings([job.spec for job in everything])
+    sources = describe_sources(
+        [DatasetSpec.model_validate(job.spec["dataset"]) for job in everything],
+        seeds=len({job.seed for job in done}),
+        split_per_seed=subject.split_per_seed,
+    )
     comparison = Comparison(
         title=subject.title,
         experiment_id=subject.experiment_id,
@@ -188,11 +194,7 @@ def compare(
             baseline,
             subject.plan,
             confirms=subject.confirms,
-            sources=describe_sources(
-                [DatasetSpec.model_validate(job.spec["dataset"]) for job in everything],
-                seeds=len({job.seed for job in done}),
-                split_per_seed=subject.split_per_seed,
-            ),
+            conditions=" ".join(filter(None, [settings, sources])),
             version=version,
             in_parts=any(parse_part(get_run_id(job)[1]) is not None for job in everything),
         ),

@@ -1,14 +1,18 @@
 """How a report came to its answer, in words for a paper."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from api.reports.points import remove_point
 from api.reports.schemas import Contrast
 from api.reports.verdicts import format_plain, get_tested, join
 from models.dataset_spec import DatasetSpec
+from models.documents import flatten
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
 from models.inference import Plan
+from models.run_key import format_axis_value, name_axis, name_axis_value
 from models.statistics import EXACT_UP_TO, FEWEST_FOR_INTERVAL, SIGN_FLIPS
 
 
@@ -19,7 +23,7 @@ def build_methods(
     plan: Plan,
     *,
     confirms: str | None,
-    sources: str,
+    conditions: str,
     version: str,
     in_parts: bool = False,
 ) -> str:
@@ -76,7 +80,7 @@ def build_methods(
             "and its tests are another family."
         )
     described = "All other metrics are described, not tested."
-    return " ".join([family, rule, *equal, described, sources, f"Regbench {version}."])
+    return " ".join([family, rule, *equal, described, conditions, f"Regbench {version}."])
 
 
 def _explain_baseline(plan: Plan) -> str:
@@ -84,6 +88,34 @@ def _explain_baseline(plan: Plan) -> str:
     if not plan.planned_baseline:
         return ""
     return f" The baseline was chosen after the plan, whose baseline is {plan.planned_baseline}."
+
+
+def describe_settings(specs: Sequence[Mapping[str, Any]]) -> str:
+    """The settings that all models share, and the names of those that they do not; regularization aside.
+
+    Args:
+        specs: of every model the specification, as JSON.
+    """
+    documents = [flatten({part: spec[part] for part in ("dataset", "model", "training")}) for spec in specs]
+    shared, differing = [], []
+    for path in dict.fromkeys(chain.from_iterable(documents)):
+        # What is drawn for each model, which other sentences say, and what `steps` replaces.
+        steps = path == "training.epochs" and any(document.get("training.steps") for document in documents)
+        if steps or path in ("dataset.split_seed", "dataset.part.index"):
+            continue
+        field, values = f"/{path.replace('.', '/')}", [document.get(path) for document in documents]
+        if any(value != values[0] for value in values):
+            differing.append(name_axis(field))
+        elif path == "dataset.part.of":
+            shared.append(f"training examples in {values[0]} disjoint parts")
+        elif values[0] not in (None, 0):
+            shared.append(name_axis_value(field, format_axis_value(field, values[0])))
+    sentences = (
+        [f"Settings that all models share, regularization aside: {', '.join(shared)}."] if shared else []
+    )
+    if differing:
+        sentences.append(f"Models differ in {join(differing)}.")
+    return " ".join(sentences)
 
 
 def describe_sources(datasets: Iterable[DatasetSpec], *, seeds: int, split_per_seed: bool) -> str:

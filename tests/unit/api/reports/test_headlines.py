@@ -10,13 +10,14 @@ import pytest
 from api.reports import grouping
 from api.reports.axis_schemas import AxisUsed
 from api.reports.comparison import build_subject_headline
-from api.reports.methods import build_methods
+from api.reports.methods import build_methods, describe_settings
 from api.reports.schemas import Comparison, Contrast
 from api.reports.verdicts import Outline, build_headline
 from models.experiments import Regime
 from models.inference import Plan
 from models.settings import Settings
 from models.statistics import EXACT_UP_TO
+from tests.factories import job_spec
 from tests.unit.api.reports.test_comparison import compared, job
 
 SCATTER = (0.003, -0.003, 0.006, -0.006, 0.0045, -0.0045, 0.0015, -0.0015)
@@ -212,6 +213,36 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
     assert few == "Nothing is called from fewer than 6 pairs of seeds; there are none."
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            [{"regularization": {"l2": {}}, "dataset": {"split_seed": seed}} for seed in (0, 1)],
+            "validation split stratified, family mlp, hidden units 16, activation relu, optimizer adam, ",
+        ),
+        (
+            [{"training": {"optimizer": {"learning_rate": rate}, "epochs": 3}} for rate in (0.1, 0.2)],
+            "optimizer adam, batch size 32, 3 epochs. Models differ in learning rate.",
+        ),
+        (
+            [{"training": {"steps": 500}}, {"training": {"steps": 500}, "dataset": {"label_noise": 0.2}}],
+            "batch size 32, steps 500. Models differ in label noise.",
+        ),
+        (
+            [{"dataset": {"train_samples": 400, "part": {"of": 2, "index": part}}} for part in (0, 1)],
+            "validation split stratified, training examples in 2 disjoint parts, family mlp",
+        ),
+    ],
+    ids=["shared", "learning rates", "steps", "parts"],
+)
+def test_the_methods_name_what_all_models_share_and_what_not(
+    changes: list[dict[str, object]], expected: str
+) -> None:
+    text = describe_settings([job_spec(**change).model_dump(mode="json") for change in changes])
+    assert text.startswith("Settings that all models share, regularization aside: ")
+    assert expected in text
+
+
 def test_the_methods_name_regime_level_family_and_margin() -> None:
     comparison = report({"a": 0.03, "b": 0.0}).methods
     assert comparison.startswith(
@@ -231,7 +262,7 @@ def test_the_methods_name_regime_level_family_and_margin() -> None:
         if regime is not Regime.FIXED:
             plan = Plan(regime, planned_baseline="b")
             text = build_methods(
-                pairs.contrasts, range(8), "none", plan, confirms=None, sources="", version="1"
+                pairs.contrasts, range(8), "none", plan, confirms=None, conditions="", version="1"
             )
             assert text.count("The baseline was chosen after the plan, whose baseline is b") == 1
     two = report({"a": 0.03}, scatter=SCATTER[:2]).methods
