@@ -73,6 +73,22 @@ def test_a_member_with_few_pairs_is_neither_called_nor_in_the_way_of_others() ->
     assert (judged["none"].low, judged["none"].called) == (None, False)
 
 
+@pytest.mark.parametrize(
+    "regime",
+    [
+        Regime.SEQUENTIAL,
+        choose_regime("fixed", complete=False, changed=False),
+        choose_regime("fixed", complete=True, changed=False, other_baseline=True),
+        choose_regime("fixed", complete=False, changed=False, other_baseline=True),
+    ],
+)
+def test_at_intervals_or_with_another_baseline_few_pairs_have_no_p(regime: Regime) -> None:
+    # However large the difference.
+    judged = judge_family({pairs: draw(100.0, pairs) for pairs in (2, 5, 6)}, regime, tests=1)
+    assert [judged[pairs].p is None for pairs in (2, 5, 6)] == [True, True, False]
+    assert not judged[5].called
+
+
 @pytest.mark.parametrize("regime", [Regime.FIXED, Regime.EXTENDED, Regime.SEQUENTIAL])
 def test_equivalence_is_shown_within_the_margin_and_not_beyond(regime: Regime) -> None:
     differences = {"equal": draw(0.0, 40), "apart": draw(1.0, 40), "few": {0: 0.0, 1: 0.1}}
