@@ -97,6 +97,15 @@ def format_axis_value(field: str, value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def format_tuned_value(field: str, value: Any) -> str:
+    """A value that tuning tries, for people: three significant digits at most, as `0.00123` or `1e-06`."""
+    if isinstance(value, float):
+        rounded = float(f"{value:.3g}")
+        # A momentum of 0.9998 is not 1.
+        value = value if abs(value) < 1 == abs(rounded) else rounded
+    return format_axis_value(field, value)
+
+
 def count_runs(document: Mapping[str, Any]) -> int:
     """How many runs an experiment's document, its seeds spelt out, asks for so far."""
     # The trials of a follow-up are its pilot's.

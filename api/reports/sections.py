@@ -10,7 +10,7 @@ from api.reports.tuning_schemas import TuningReport
 from models.decompositions import Measured
 from models.formatting import format_count
 from models.metrics import COUNT, GIGAFLOP, SECONDS, Format
-from models.run_key import format_axis_value, name_axis
+from models.run_key import format_tuned_value, name_axis
 
 _ENSEMBLES = (
     "The probabilities of a variant's models are averaged (Lakshminarayanan et al. 2017). A change is from "
@@ -131,7 +131,7 @@ def _build_tuning_section(tuning: TuningReport, experiment_id: str | None) -> Se
         loss = item.validation_loss
         spread = f" ±{loss.sd:.4f} (sd)" if loss and loss.sd is not None else ""
         setting = [
-            f"{name_axis(field)} {format_axis_value(field, one)}" for field, one in item.setting.items()
+            f"{name_axis(field)} {format_tuned_value(field, one)}" for field, one in item.setting.items()
         ]
         half = [point.value for point in item.budget if point.trials <= (tuning.trials + 1) // 2]
         rows.append(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from models.run_key import name_variant
+from models.run_key import format_tuned_value, name_variant
 from regbench.base import Document, to_one_line
 from regbench.cli.completion import complete_experiments, complete_presets
 from regbench.cli.jobs import Archived, Dataset, Label, Technique, show
@@ -270,7 +270,10 @@ def list_trials(experiment_id: ExperimentId, url: Url = None, as_json: AsJson = 
     for trial in trials:
         loss = trial.validation_loss
         measured = ["-" if loss[name] is None else f"{loss[name]:.4f}" for name in ("mean", "sd")]
-        settings = [str(trial.parameters.get(field, "-")) for field in fields]
+        settings = [
+            format_tuned_value(field, trial.parameters[field]) if field in trial.parameters else "-"
+            for field in fields
+        ]
         # Text: a variant's name is no markup.
         cells = [to_one_line(trial.variant), str(trial.trial), *settings, str(trial.epochs), *measured]
         table.add_row(*map(Text, cells), Text("chosen" if trial.chosen else trial.state))

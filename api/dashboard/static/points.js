@@ -17,6 +17,15 @@ export function formatAxisValue(field, value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+// A value that tuning tries: three significant digits at most, small ones as 1e-06.
+export function formatTunedValue(field, value) {
+  if (typeof value !== "number" || Number.isInteger(value)) return formatAxisValue(field, value);
+  const rounded = Number(value.toPrecision(3));
+  // A momentum of 0.9998 is not 1.
+  if (Math.abs(value) < 1 && Math.abs(rounded) === 1) return String(value);
+  return Math.abs(rounded) < 1e-4 ? rounded.toExponential().replace(/-(\d)$/, "-0$1") : formatAxisValue(field, rounded);
+}
+
 // What a table has of a point: the headings of its columns, and their cells.
 export const getPointHeads = (report) => report.axes.map(({ title }) => title);
 export const getPointCells = (point) => Object.entries(point ?? {}).map(([field, value]) => formatAxisValue(field, value));

@@ -3,7 +3,7 @@
 import { h } from "./elements.js";
 import { saveCsv } from "./export.js";
 import { METRICS, buildSaveButton, chooseDigits, formatLabel, formatSigned } from "./measures.js";
-import { formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
+import { formatTunedValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
 import { addRoot } from "./root-path.js";
 import { buildTrialLines } from "./trial-lines.js";
 
@@ -59,7 +59,7 @@ export function buildTuning({ baseline, tuning }, id, figures) {
   const { experiment_id: source, trials, seeds_per_trial: seeds, variants } = tuning;
   const ended = variants.reduce((total, { finished: count }) => total + count, 0);
   const planned = trials * variants.length;
-  const tuned = (parameters) => Object.entries(parameters).map(([field, value]) => `${nameAxis(field)} ${formatAxisValue(field, value)}`).join(", ");
+  const tuned = (parameters) => Object.entries(parameters).map(([field, value]) => `${nameAxis(field)} ${formatTunedValue(field, value)}`).join(", ");
   return h("section", { "aria-labelledby": "tuning-title", id: "tuning" },
     h("h2", { id: "tuning-title" }, "Tuning"),
     source !== id && h("p", {}, "Nothing was tuned here: this follow-up judges the settings that ",

@@ -3,7 +3,7 @@
 
 import { h, s } from "./elements.js";
 import { getDash, getSeriesClass } from "./plot.js";
-import { formatAxisValue, nameAxis } from "./points.js";
+import { formatAxisValue, formatTunedValue, nameAxis } from "./points.js";
 import { formatTick, makeScale } from "./scales.js";
 
 const LOSS = "validation loss, nats";
@@ -52,7 +52,7 @@ export function buildTrialLines({ log_scales: logarithmic, variants }, baseline)
 function renderLine(line, rows, status) {
   const points = rows.filter(({ field }) => line.values[field] !== undefined).map(({ field, x, y }) => [x(line.values[field]).toFixed(2), y]);
   const settings = rows.filter(({ field }) => line.values[field] !== undefined).map(({ field, title }) =>
-    `${title} ${field === LOSS ? line.values[field].toFixed(4) : formatAxisValue(field, line.values[field])}`);
+    `${title} ${field === LOSS ? line.values[field].toFixed(4) : formatTunedValue(field, line.values[field])}`);
   const text = `${line.name}, trial ${line.trial}${line.isChosen ? ", chosen" : ""}: ${settings.join(", ")}`;
   const show = () => { status.textContent = text; };
   const classes = `${getSeriesClass(line)}${line.isChosen ? " chosen" : ""}`;
