@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from regbench.client import Regbench
+from regbench.errors import ProblemError
 from regbench.resources import Job, JobState
 from tests.acceptance.browsing import (
     DESK,
@@ -150,7 +152,8 @@ def paused(client: Regbench) -> Iterator[Job]:
         time.sleep(0.1)
     yield job
     for unfinished in client.jobs(states=[state for state in JobState if not state.terminal]):
-        client.cancel(unfinished.id)
+        with suppress(ProblemError):  # it may have ended meanwhile
+            client.cancel(unfinished.id)
 
 
 @pytest.fixture
