@@ -611,7 +611,8 @@ def test_two_models_predict_a_drawn_digit(
     # Which pair that is depends on the experiments of other tests.
     page.goto(f"/try?left={jobs['none']}&right={jobs['L2 0.0001']}")
     expect(page.locator("#pad-about")).to_contain_text("Test image")
-    expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
+    # Both models are loaded and traced first.
+    expect(page.locator(".digit")).to_have_text([re.compile(r"\d")] * 2, timeout=TIMEOUT_MS)
     expect(page.locator("#pad-hint")).to_be_visible()
     box = page.locator("#pad").bounding_box()
     assert box is not None
@@ -620,7 +621,7 @@ def test_two_models_predict_a_drawn_digit(
     page.mouse.down()
     page.mouse.move(middle, bottom, steps=8)
     page.mouse.up()
-    expect(page.locator(".digit")).to_have_text(["1", "1"])
+    expect(page.locator(".digit")).to_have_text(["1", "1"], timeout=TIMEOUT_MS)
     expect(page.locator("#pad-hint")).to_be_hidden()
     expect(page.locator("#left option:checked")).to_contain_text("a sweep")
     for side in page.locator("[data-side]").all():
@@ -636,14 +637,14 @@ def test_two_models_predict_a_drawn_digit(
     page.keyboard.press("Backspace")
     expect(page.locator(".digit")).to_have_text(["\u2013", "\u2013"])
     page.keyboard.press("0")
-    expect(page.locator(".digit").first).to_have_text("0")
+    expect(page.locator(".digit").first).to_have_text("0", timeout=TIMEOUT_MS)
     left = page.locator("#left")
     left.select_option(left.locator("option:not(:checked)").first.get_attribute("value"))
-    expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"))
+    expect(page.locator(".digit").first).to_have_text(re.compile(r"\d"), timeout=TIMEOUT_MS)
     assert "left=job_" in page.url
     # A file that is dark on white, as photographs are.
     page.locator("#upload").set_input_files(tmp_path / "one.png")
-    expect(page.locator(".digit").nth(1)).to_have_text("1")
+    expect(page.locator(".digit").nth(1)).to_have_text("1", timeout=TIMEOUT_MS)
     # A prediction for what was there before must not stand beside a file without ink.
     page.locator("#upload").set_input_files(tmp_path / "blank.png")
     expect(page.locator("#error")).to_contain_text("nothing is drawn")
