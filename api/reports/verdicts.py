@@ -17,6 +17,7 @@ _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
 _DIGITS = {"points": 2, "nats": 4}
 _OVERESTIMATED = "Differences that are only just large enough to be called are overestimated on average."
 _NO_VARIANT = "no variant"
+_NOT_SHOWN = "is not shown to change"
 _MOST_NAMES = 3
 _MOST_MORE_SEEDS = 10_000
 """Advice to train more than that is of no practical use."""
@@ -115,6 +116,9 @@ def _build_answer(
         answers = [summarize_calls(metric, contrasts, axes, plain) for metric in get_tested(plan)]
         return " ".join([*answers, *reservations])
     clauses = [summarize_metric(metric, judged, baseline.name) for metric in get_tested(plan)]
+    if all(predicate.startswith(_NOT_SHOWN) for _, predicate in clauses):
+        titles = " or ".join(f"the {_name(metric)}" for metric in get_tested(plan))
+        clauses = [(names[0], f"{_NOT_SHOWN} {titles} of {baseline.name}")]
     return " ".join([join_clauses(clauses, names), *reservations])
 
 
@@ -286,7 +290,7 @@ def summarize_metric(metric: Metric, judged: Sequence[Contrast], baseline: str) 
         within = f"{verb} within {max(margins):g} {metric.contrast_unit} of {baseline} in {_name(metric)}"
         return _list_names(equal, total), within
     if total == 1:
-        return next(iter(differences)), f"is not shown to change {target}"
+        return next(iter(differences)), f"{_NOT_SHOWN} {target}"
     return _NO_VARIANT, f"is shown to {better} {target}{others}"
 
 
