@@ -2,6 +2,7 @@
 
 import { h, s } from "./elements.js";
 import { METRICS, formatLabel } from "./measures.js";
+import { formatTick } from "./scales.js";
 
 const [WIDTH, HEIGHT, TOP, BOTTOM, SIDE] = [760, 300, 40, 34, 60];
 const MIN_VALUES = 3;
@@ -73,10 +74,7 @@ function buildAxis(title, values) {
   };
 }
 
-const formatNumber = (value) => {
-  const rounded = Number(value.toPrecision(4));
-  return rounded !== 0 && Math.abs(rounded) < 0.001 ? rounded.toExponential() : rounded.toString();
-};
+const formatNumber = (value) => formatTick(Number(value.toPrecision(4)));
 
 // `outer`: the first and the last axis have their labels on the left.
 function renderAxis(axis, left, outer) {

@@ -259,9 +259,13 @@ function showError(message) {
 
 function showModel(side) {
   const select = side.querySelector(".model");
-  const { techniques, accuracy } = select.selectedOptions[0].dataset;
+  const option = select.selectedOptions[0];
+  const { techniques, accuracy } = option.dataset;
   side.querySelector(".model-about").textContent = `${techniques}; ${accuracy} of the test images classified correctly`;
-  side.querySelector(".model-link").href = addRoot(`/jobs/${select.value}`);
+  const link = side.querySelector(".model-link");
+  link.href = addRoot(`/jobs/${select.value}`);
+  // A narrow menu cuts the name off.
+  link.textContent = `Training of ${option.label}`;
 }
 
 function updateAddress() {
