@@ -131,7 +131,11 @@ def fit_error_curve(sizes: Array, errors: Array, at: Array, *, anytime: bool) ->
     a = b = c = None
     if free is not None:
         # Of b its logarithm, for sizes in units of one.
-        logs = [_compute_log_slope(one, middle) for one in (free, fit)]
+        logs = [
+            np.log(slope) + one.slope / slope - 1 + one.exponent * np.log(middle)
+            for one in (free, fit)
+            for slope in [float(one.slope.mean())]
+        ]
         low, high = _join_ends([free.exponent, fit.exponent], critical)
         level_low, level_high = _join_ends([free.level], critical)
         # A curve that may be flat has no exponent, and one that heads below zero is none of errors.
@@ -188,11 +192,6 @@ def _fit_power(ratio: Array, errors: Array, weights: Array, *, with_level: bool)
     estimates = centre + (errors - mean) @ influence.T
     level = estimates[:, 0] if with_level else np.zeros(len(errors))
     return _PowerFit(level, estimates[:, -2], estimates[:, -1])
-
-
-def _compute_log_slope(fit: _PowerFit, middle: float) -> Array:
-    slope = float(fit.slope.mean())
-    return np.asarray(np.log(slope) + fit.slope / slope - 1 + fit.exponent * np.log(middle))
 
 
 def _join_ends(estimates: Sequence[Array], critical: float) -> tuple[float, float]:

@@ -39,8 +39,9 @@ def decompose(seeds: Sequence[Array], labels: NDArray[np.integer], *, crossed: b
     zero_one = _average([_decompose_zero_one(logs, labels) for logs in seeds])
     sources = None
     if crossed and len(seeds) > 1:
-        data, initialization = _separate_sources(np.exp(np.stack(seeds)))
-        sources = VarianceSources(_measure([data]), _measure([initialization]))
+        seed, data, rest = separate_variances(np.exp(np.stack(seeds)))
+        # What seeds and parts do only together would otherwise count for the data, in part.
+        sources = VarianceSources(_measure([data.sum(axis=1)]), _measure([(seed + rest).sum(axis=1)]))
     return BiasVariance(cross_entropy, BrierParts(*brier), ZeroOneParts(*zero_one), sources)
 
 
@@ -72,15 +73,6 @@ def _decompose_zero_one(logs: Array, labels: NDArray[np.integer]) -> list[Array]
     mode = (answers[..., None] == np.arange(logs.shape[2])).sum(axis=0).argmax(axis=1)
     values = [(answers != labels).mean(axis=0), mode != labels, (answers != mode).mean(axis=0)]
     return [np.asarray(value, np.float64) for value in values]
-
-
-def _separate_sources(probabilities: Array) -> tuple[Array, Array]:
-    """The variance of each image due to data and to initialization, of (seeds, parts, n, classes).
-
-    What seeds and parts do only together would otherwise count for the data, divided by the number of seeds.
-    """
-    seed, data, rest = separate_variances(probabilities)
-    return data.sum(axis=1), (seed + rest).sum(axis=1)
 
 
 def _average(seeds: Sequence[Sequence[Array]]) -> list[Measured]:

@@ -119,6 +119,10 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
     summary = estimate(differences.tolist())
     if summary is None:
         return None
+    # Without any scatter the t statistic does not exist; without any difference there is none to find.
+    t_p = 1.0 if summary.sd == 0 == summary.mean else None
+    if summary.sd:
+        t_p = float(2 * stdtr(summary.n - 1, -abs(summary.mean) / (summary.sd / np.sqrt(summary.n))))
     higher = float(np.sum(np.sign(differences) / 2 + 0.5))
     share = compute_share_interval(higher, summary.n) if summary.n > 1 else None
     return PairedDifference(
@@ -127,7 +131,7 @@ def compute_paired_difference(baseline: Sequence[float], variant: Sequence[float
         sd=summary.sd,
         low=summary.low,
         high=summary.high,
-        t_p=None if summary.sd is None else _compute_paired_t_p(summary.mean, summary.sd, summary.n),
+        t_p=t_p,
         d=summary.mean / summary.sd if summary.sd else None,
         superiority=higher / summary.n if share else None,
         superiority_low=share.low if share else None,
@@ -379,13 +383,6 @@ def _compute_t(sums: Any, squares: float, n: int) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(scatter > 1e-10 * n * squares, np.abs(sums) / np.sqrt(scatter / (n - 1)), np.inf)
     return np.where(squares == 0, 0.0, t)
-
-
-def _compute_paired_t_p(mean: float, sd: float, n: int) -> float | None:
-    if sd == 0:
-        # Without any scatter the t statistic does not exist; without any difference there is none to find.
-        return 1.0 if mean == 0 else None
-    return float(2 * stdtr(n - 1, -abs(mean) / (sd / np.sqrt(n))))
 
 
 def _compute_sd(array: Array) -> float:

@@ -39,19 +39,17 @@ class TestPredictions:
     def to_bytes(self) -> bytes:
         """As an `.npz` file; equal predictions are equal bytes."""
         file = io.BytesIO()
+        arrays: dict[str, Any] = {"log_probabilities": self.log_probabilities, "labels": self.labels}
+        if self.training is not None:
+            # One bit an image, and their number, which whole bytes do not say.
+            arrays |= {
+                "training_images": np.array(len(self.training.seen)),
+                "training_seen": np.packbits(self.training.seen),
+                "training_correct": np.packbits(self.training.correct),
+            }
         # NumPy writes the same date into every archive.
-        np.savez(file, log_probabilities=self.log_probabilities, labels=self.labels, **self._pack_training())
+        np.savez(file, **arrays)
         return file.getvalue()
-
-    def _pack_training(self) -> dict[str, Any]:
-        """Arrays of one bit an image, and their number, which whole bytes do not say."""
-        if self.training is None:
-            return {}
-        return {
-            "training_images": np.array(len(self.training.seen)),
-            "training_seen": np.packbits(self.training.seen),
-            "training_correct": np.packbits(self.training.correct),
-        }
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "TestPredictions":

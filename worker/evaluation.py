@@ -109,7 +109,12 @@ def evaluate_model(
         test = metrics.compute_scores(logits, labels)
         _require_finite(epochs, test.loss)
         calibration = metrics.compute_calibration_bins(probabilities, labels)
-        training = _answer_training_images(program, split) if spec.evaluation.memorization else None
+        training = None
+        if spec.evaluation.memorization:
+            available = split.available
+            seen = np.isin(np.arange(len(available)), split.train.rows)
+            answers = program.compute_logits(available.images).argmax(axis=1)
+            training = TrainingAnswers(seen, answers == available.labels)
         predictions = TestPredictions(log_probabilities.astype(np.float32), labels, training)
         on_test |= {
             "test_accuracy": test.accuracy,
@@ -169,13 +174,6 @@ def _evaluate_validation(
     scores = metrics.compute_scores(logits, examples.labels)
     temperature = metrics.fit_temperature(logits, examples.labels) if math.isfinite(scores.loss) else None
     return scores, temperature
-
-
-def _answer_training_images(program: CompiledProgram, split: DataSplit) -> TrainingAnswers:
-    seen = np.zeros(len(split.available), np.bool_)
-    seen[split.train.rows] = True
-    answers = program.compute_logits(split.available.images).argmax(axis=1)
-    return TrainingAnswers(seen, answers == split.available.labels)
 
 
 def _evaluate_robustness(program: CompiledProgram, test: Examples, test_accuracy: float) -> RobustnessRecord:

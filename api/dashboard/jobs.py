@@ -174,7 +174,11 @@ def show_job(
         edit=_build_edit_address(job),
         field=find_field(job.error.message) if job.error else None,
         curl=format_curl(settings, str(request.base_url), "/v1/jobs", document),
-        metrics=_format_metrics(job.result) if job.result else {},
+        metrics={
+            metric.title: f"{metric.format_value(value)} {metric.format.unit}"
+            for metric in METRICS.values()
+            if (value := getattr(job.result, metric.name, None)) is not None
+        },
         results=_format_results(job.result, siblings) if job.result else [],
     )
 
@@ -383,11 +387,3 @@ def _name_jobs(jobs: Sequence[job_schemas.Job]) -> list[str]:
             values = [f"{field}={values[index]}" for field, values in differences]
             names[position] = ", ".join([title, *values]) if values else f"{title} ({index + 1})"
     return names
-
-
-def _format_metrics(result: job_schemas.Result) -> dict[str, str]:
-    return {
-        metric.title: f"{metric.format_value(value)} {metric.format.unit}"
-        for metric in METRICS.values()
-        if (value := getattr(result, metric.name)) is not None
-    }

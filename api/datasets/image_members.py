@@ -106,8 +106,12 @@ def read_parquet(file: UploadedFile, *, resize: bool) -> RowStream:
         raise UnreadableData(f"{file.name}: {missing}") from None
     try:
         table = parquet.ParquetFile(file.path)
-        image, label = _find_columns(table.schema_arrow)
-        batches = table.iter_batches(batch_size=CHUNK_ROWS, columns=[image, label])
+        names = table.schema_arrow.names
+        images = [name for name in names if name in {"image", "img", "png", "bytes"}]
+        labels = [name for name in names if name in {"label", "labels", "class", "target", "y"}]
+        if not images or not labels:
+            raise UnreadableData(f"has the columns {', '.join(names)[:200]}; name one image and one label")
+        batches = table.iter_batches(batch_size=CHUNK_ROWS, columns=[images[0], labels[0]])
         first = 0
         while (batch := next(batches, None)) is not None:
             yield _read_batch(batch.column(0), batch.column(1), file.name, first, resize=resize)
@@ -118,15 +122,6 @@ def read_parquet(file: UploadedFile, *, resize: bool) -> RowStream:
         # Arrow has many errors for what is damaged.
         reason = (str(error) or type(error).__name__).partition("\n")[0][:200]
         raise UnreadableData(f"{file.name}: is damaged ({reason})") from None
-
-
-def _find_columns(schema: "pyarrow.Schema") -> tuple[str, str]:
-    names = schema.names
-    images = [name for name in names if name in {"image", "img", "png", "bytes"}]
-    labels = [name for name in names if name in {"label", "labels", "class", "target", "y"}]
-    if not images or not labels:
-        raise UnreadableData(f"has the columns {', '.join(names)[:200]}; name one image and one label")
-    return images[0], labels[0]
 
 
 def _read_batch(

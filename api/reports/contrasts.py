@@ -96,7 +96,10 @@ def _build_contrast(
     correct: list[tuple[bytes, bytes]] = []
     by_seed = []
     for (seed, part), results in pairs.items():
-        first, second = map(_get_correct, results)
+        # Where the caller did not load the column, touching it would cost a query a row.
+        first, second = (
+            None if "test_correct" in inspect(result).unloaded else result.test_correct for result in results
+        )
         # As many images of another dataset are no pairs.
         same = results[0].dataset_sha256 == results[1].dataset_sha256
         if first is None or second is None or not same or len(first) != len(second):
@@ -259,8 +262,3 @@ def _build_equivalence(
         more_seeds_low=low,
         more_seeds_high=high,
     )
-
-
-def _get_correct(result: Result) -> bytes | None:
-    # Where the caller did not load the column, touching it would cost a query a row.
-    return None if "test_correct" in inspect(result).unloaded else result.test_correct
