@@ -90,6 +90,13 @@ def _explain_baseline(plan: Plan) -> str:
     return f" The baseline was chosen after the plan, whose baseline is {plan.planned_baseline}."
 
 
+# What other sentences say, and what an uploaded dataset's name stands for.
+_UNNAMED = {"dataset.split_seed", "dataset.part.index"} | {
+    f"dataset.content.{field}" for field in ("classes", "train_examples", "test_examples")
+}
+_DIFFERING = {"dataset.part.of": "number of parts", "dataset.content.digest": "contents of the dataset"}
+
+
 def describe_settings(specs: Sequence[Mapping[str, Any]]) -> str:
     """The settings that all models share, and the names of those that they do not; regularization aside.
 
@@ -97,18 +104,16 @@ def describe_settings(specs: Sequence[Mapping[str, Any]]) -> str:
         specs: of every model the specification, as JSON.
     """
     documents = [flatten({part: spec[part] for part in ("dataset", "model", "training")}) for spec in specs]
-    shared, differing = [], []
+    idle, shared, differing = _find_idle_settings(documents), [], []
     for path in dict.fromkeys(chain.from_iterable(documents)):
-        # What is drawn for each model, which other sentences say, and what `steps` replaces.
-        steps = path == "training.epochs" and any(document.get("training.steps") for document in documents)
-        if steps or path in ("dataset.split_seed", "dataset.part.index"):
-            continue
         field, values = f"/{path.replace('.', '/')}", [document.get(path) for document in documents]
+        if path in _UNNAMED | idle:
+            continue
         if any(value != values[0] for value in values):
-            differing.append(name_axis(field))
+            differing.append(_DIFFERING.get(path) or name_axis(field))
         elif path == "dataset.part.of":
             shared.append(f"training examples in {values[0]} disjoint parts")
-        elif values[0] not in (None, 0):
+        elif path not in _DIFFERING and (values[0] not in (None, 0) or path == "dataset.validation_fraction"):
             shared.append(name_axis_value(field, format_axis_value(field, values[0])))
     sentences = (
         [f"Settings that all models share, regularization aside: {', '.join(shared)}."] if shared else []
@@ -116,6 +121,16 @@ def describe_settings(specs: Sequence[Mapping[str, Any]]) -> str:
     if differing:
         sentences.append(f"Models differ in {join(differing)}.")
     return " ".join(sentences)
+
+
+def _find_idle_settings(documents: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Epochs where `steps` sets how long is trained, and how to hold out images where none are."""
+    idle = set()
+    if any(document.get("training.steps") for document in documents):
+        idle.add("training.epochs")
+    if not any(document.get("dataset.validation_fraction") for document in documents):
+        idle.add("dataset.validation_split")
+    return idle
 
 
 def describe_sources(datasets: Iterable[DatasetSpec], *, seeds: int, split_per_seed: bool) -> str:

@@ -213,12 +213,16 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
     assert few == "Nothing is called from fewer than 6 pairs of seeds; there are none."
 
 
+_TRAINING = "optimizer adam, learning rate 0.001, batch size 32, 1 epoch"
+_FIXED = f"family mlp, hidden units 16, activation relu, {_TRAINING}"
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
             [{"regularization": {"l2": {}}, "dataset": {"split_seed": seed}} for seed in (0, 1)],
-            "validation split stratified, family mlp, hidden units 16, activation relu, optimizer adam, ",
+            f"validation split stratified, {_FIXED}.",
         ),
         (
             [{"training": {"optimizer": {"learning_rate": rate}, "epochs": 3}} for rate in (0.1, 0.2)],
@@ -230,17 +234,39 @@ def test_with_axes_a_headline_names_variants_plainly_and_counts_combinations() -
         ),
         (
             [{"dataset": {"train_samples": 400, "part": {"of": 2, "index": part}}} for part in (0, 1)],
-            "validation split stratified, training examples in 2 disjoint parts, family mlp",
+            f"validation split stratified, training examples in 2 disjoint parts, {_FIXED}.",
+        ),
+        (
+            [{"dataset": {"part": {"of": of, "index": 0}}} for of in (2, 4)],
+            f"validation split stratified, {_FIXED}. Models differ in number of parts.",
+        ),
+        (
+            [{"dataset": {"validation_fraction": 0.0}}] * 2,
+            f"dataset mnist_5k, validation fraction 0, {_FIXED}.",
         ),
     ],
-    ids=["shared", "learning rates", "steps", "parts"],
+    ids=["shared", "learning rates", "steps", "parts", "numbers of parts", "no validation"],
 )
 def test_the_methods_name_what_all_models_share_and_what_not(
     changes: list[dict[str, object]], expected: str
 ) -> None:
     text = describe_settings([job_spec(**change).model_dump(mode="json") for change in changes])
     assert text.startswith("Settings that all models share, regularization aside: ")
-    assert expected in text
+    assert text.endswith(expected)
+
+
+def test_the_methods_call_an_uploaded_dataset_by_its_name_and_say_where_its_contents_differ() -> None:
+    one, other = (
+        job_spec(dataset={"name": "letters", "content": {"digest": digit * 64} | sizes}).model_dump(
+            mode="json"
+        )
+        for digit, sizes in (
+            ("a", {"classes": 10, "train_examples": 4000, "test_examples": 1000}),
+            ("b", {"classes": 10, "train_examples": 5000, "test_examples": 1000}),
+        )
+    )
+    assert "dataset letters, validation fraction 0.2, " in describe_settings([one, one])
+    assert describe_settings([one, other]).endswith(" 1 epoch. Models differ in contents of the dataset.")
 
 
 def test_the_methods_name_regime_level_family_and_margin() -> None:
