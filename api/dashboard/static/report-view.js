@@ -148,7 +148,7 @@ export function buildTable(report) {
           h("td", { class: "number" }, String(variant.n)),
           COLUMNS.map(({ name, format }) =>
             h("td", { class: "number" }, buildMeanCell(formatMean(variant.metrics[name], format))))))))),
-    h("p", { class: "help" }, "Mean \u00b1 half-width of the 95 % confidence interval over seeds (two or more)."),
+    h("p", { class: "help" }, "Mean \u00b1 half-width of the 95 % confidence interval over seeds."),
     buildSaveButton("save-variants", () => saveCsv("variants.csv", formatVariants(variants, getPointHeads(report)))));
 }
 
