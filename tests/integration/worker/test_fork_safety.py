@@ -1,11 +1,15 @@
-"""A training process that is forked while its parent uses the database can use the database, too."""
+"""A worker's parent process uses the database so that it can be forked meanwhile, and cheaply."""
 
 import os
 import subprocess
 import sys
 import textwrap
 
+from sqlalchemy import func, select
+
 from models.settings import Settings
+from models.store.tables import Job
+from worker.fork_safety import fork_safe_database
 
 # Its own process: a fork of the tests' process would copy all of its threads' locks.
 FORKS_IN_THE_MIDST_OF_A_WRITE = textwrap.dedent("""
@@ -52,3 +56,17 @@ def test_a_child_forked_during_a_write_is_not_deadlocked(database_settings: Sett
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_tasks_share_an_engine_which_keeps_compiled_statements_but_no_connection(
+    database_settings: Settings,
+) -> None:
+    engines = []
+    for _ in range(2):
+        with fork_safe_database(database_settings) as database, database.read() as session:
+            assert session.scalar(select(func.count(Job.id))) == 0
+        engines.append(database.engine)
+        status = database.engine.pool.status()
+        assert "Connections in pool: 0" in status
+        assert "checked out connections: 0" in status.lower()
+    assert engines[0] is engines[1]
