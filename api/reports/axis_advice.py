@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from api.reports.axis_schemas import AxisUsed, Gain
 from api.reports.error_curves import describe_error_curves
-from api.reports.gains import describe_calls, format_rounded, list_values
+from api.reports.gains import describe_calls, describe_crossing_interval, format_rounded, list_values
 from api.reports.schemas import Advice, Comparison, Consideration
 from models.axes import TRAIN_SAMPLES
 from models.experiments import FEWEST_PAIRS, Regime
@@ -86,15 +86,9 @@ def _describe_crossing(gain: Gain, axis: AxisUsed) -> str:
     crossing = gain.crossing
     if crossing is None:
         return ""
-    low, high = (None if end is None else format_rounded(end) for end in (crossing.low, crossing.high))
-    if low and high:
-        interval = f"95 % interval {low} to {high}"
-    elif low or high:
-        interval = f"95 % interval from {low} on" if low else f"95 % interval up to {high}"
-    else:
-        interval = "its 95 % interval holds the whole axis"
     value = name_axis_value(axis.field, format_rounded(crossing.value))
-    return f" The mean gain changes its sign at {value} ({interval})."
+    interval = describe_crossing_interval(crossing)
+    return f" The mean gain changes its sign at {value} (95 % interval: {interval})."
 
 
 def _describe_choices(comparison: Comparison) -> list[Advice]:

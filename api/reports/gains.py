@@ -331,11 +331,18 @@ def build_choice_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def format_crossing(crossing: CrossingPoint | None) -> str:
-    """A crossing with its interval: `830 (410 to 1,600)`, an end `?` that lies beyond what was trained."""
+    """A crossing with its interval: `830 (410 to 1,600)`."""
     if crossing is None:
         return UNKNOWN
-    low, high = ("?" if end is None else format_rounded(end) for end in (crossing.low, crossing.high))
-    return f"{format_rounded(crossing.value)} ({low} to {high})"
+    return f"{format_rounded(crossing.value)} ({describe_crossing_interval(crossing)})"
+
+
+def describe_crossing_interval(crossing: CrossingPoint) -> str:
+    """A crossing's interval in words, where an end may lie beyond what was trained: `from 410 on`."""
+    low, high = (None if end is None else format_rounded(end) for end in (crossing.low, crossing.high))
+    if low and high:
+        return f"{low} to {high}"
+    return f"from {low} on" if low else f"up to {high}" if high else "the whole axis"
 
 
 def format_rounded(value: float) -> str:
@@ -352,9 +359,10 @@ def list_charts(comparison: Comparison) -> list[str]:
 
 
 def build_error_rows(comparison: Comparison) -> list[list[str]]:
-    """The table of the fitted curves, its head first."""
+    """The table of the fitted curves, its head first; empty where there is none."""
     rows = [["test error = a + b n^-c", "a (%)", "b", "c"]]
-    for curve in comparison.error_curves:
+    fitted = [curve for curve in comparison.error_curves if curve.points]
+    for curve in fitted:
         numbers = [
             "{} ({} to {})".format(*map(format_rounded, (number.value, number.low, number.high)))
             if number
@@ -362,9 +370,13 @@ def build_error_rows(comparison: Comparison) -> list[list[str]]:
             for number in (curve.a, curve.b, curve.c)
         ]
         rows.append([curve.variant, *numbers])
-    return rows
+    return rows if fitted else []
 
 
 def explain_error_curves(comparison: Comparison) -> list[str]:
-    """Why curves, or their numbers, are missing."""
-    return [f"{curve.variant}: {curve.reason}" for curve in comparison.error_curves if curve.reason]
+    """Why curves, or their numbers, are missing, each reason once."""
+    variants: dict[str, list[str]] = {}
+    for curve in comparison.error_curves:
+        if curve.reason:
+            variants.setdefault(curve.reason, []).append(curve.variant)
+    return [f"{join_some(names, 'variant')}: {reason}" for reason, names in variants.items()]

@@ -76,7 +76,7 @@ def render(comparison: Comparison) -> str:
                 "## Along the axes",
                 _render_table(build_gain_rows(comparison)),
                 *([_render_table(build_choice_rows(comparison))] if comparison.points else []),
-                *([_render_table(build_error_rows(comparison))] if comparison.error_curves else []),
+                *([_render_table(errors)] if (errors := build_error_rows(comparison)) else []),
                 _list(explain_error_curves(comparison) + list_charts(comparison)),
             ]
             if comparison.gains

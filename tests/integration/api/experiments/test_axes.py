@@ -77,6 +77,8 @@ def test_variants_are_judged_at_each_point(client: TestClient, database: Databas
     data = next(item for item in report["recommendation"] if item["name"] == "data")
     assert data["advice"][0]["text"].startswith("l2 in test accuracy: pays at 200 training examples")
     markdown = client.get(address, params={"format": "md"}).text
+    assert "- none and l2: A curve of three numbers takes 4 sizes or more." in markdown
+    assert "n^-c" not in markdown, "no table of curves that could not be fitted"
     assert "l2, 200 training examples" in markdown
     assert "| 200 training examples |" in markdown
     mistakes = client.get(f"/v1/experiments/{experiment['id']}/mistakes").json()

@@ -11,7 +11,7 @@ from api.reports.advice import recommend
 from api.reports.axis_advice import advise_along_axes
 from api.reports.axis_schemas import CrossingPoint
 from api.reports.evidence import pair_seeds
-from api.reports.gains import build_gain_rows
+from api.reports.gains import build_gain_rows, describe_crossing_interval
 from api.reports.schemas import Advice, Comparison, Confounder, Consideration, Metrics
 from models.experiments import Regime
 from models.records import CORRUPTIONS
@@ -401,8 +401,14 @@ def test_a_gain_at_every_point_with_a_result_is_not_one_at_every_point() -> None
         changed = comparison.model_copy(update={"gains": [gain.model_copy(update=update)]})
         text = texts(of("data", advise_along_axes(changed)).advice)
         assert f"pays {where}." in text
-        assert "at 1,940 training examples (95 % interval 988 to 0.0123)." in text
+        assert "at 1,940 training examples (95 % interval: 988 to 0.0123)." in text
         assert build_gain_rows(changed)[1][2:] == [where, "-", "1,940 (988 to 0.0123)"]
+    for low, high, interval in (
+        (400.0, None, "from 400 on"),
+        (None, 4000.0, "up to 4,000"),
+        (None, None, "the whole axis"),
+    ):
+        assert describe_crossing_interval(CrossingPoint(value=1000.0, low=low, high=high)) == interval
     alone = comparison.model_copy(update={"gains": [], "contrasts": []})
     assert "Nothing is called" not in texts(of("data", advise_along_axes(alone)).advice)
 
