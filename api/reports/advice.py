@@ -111,7 +111,7 @@ def _compare_costs(evidence: Evidence) -> Iterator[Advice]:
             continue
         low, high = (100 * math.exp(end) for end in ratio)
         interval = _name_interval(1 - LEVELS[evidence.regime])
-        text += f" (time a model, {interval}: {low:.0f} to {high:.0f} % of {evidence.baseline_name}'s)."
+        text += f" (time a model, {interval}: {low:,.0f} to {high:,.0f} % of {evidence.baseline_name}'s)."
         yield build_advice(text, item.get_reference("training_seconds"), loss[0], accuracy[0])
 
 
