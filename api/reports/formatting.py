@@ -347,11 +347,14 @@ def build_seed_rows(comparison: Comparison) -> list[list[str]]:
 
 
 def _format_plain(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4g}"
+    if value is None:
+        return UNKNOWN
+    # Numbers of parameters are read as counts, operations as powers of ten.
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _format_ends(low: float | None, high: float | None) -> str:
-    return UNKNOWN if low is None or high is None else f"{low:.4g} to {high:.4g}"
+    return UNKNOWN if low is None or high is None else f"{_format_plain(low)} to {_format_plain(high)}"
 
 
 def _format_words(metric: str) -> str:
