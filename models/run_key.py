@@ -99,7 +99,8 @@ def format_axis_value(field: str, value: Any) -> str:
 
 def format_tuned_value(field: str, value: Any) -> str:
     """A value that tuning tries, for people: three significant digits at most, as `0.00123` or `1e-06`."""
-    if isinstance(value, float):
+    # An integer has as many digits as it takes, also where it is stored as a float.
+    if isinstance(value, float) and not value.is_integer():
         rounded = float(f"{value:.3g}")
         # A momentum of 0.9998 is not 1.
         value = value if abs(value) < 1 == abs(rounded) else rounded
