@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from random import SystemRandom
 from typing import Any
 
 import pytest
+from sqlalchemy import Dialect, Engine
+from sqlalchemy.util import LRUCache
 
 from models.settings import Settings, get_settings
 from models.store import engine
@@ -164,6 +167,32 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_configure_sqlite", configure_without_sync)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once() -> Iterator[None]:
+    """Let engines of the same kind share compiled statements: a service has one engine, each test another.
+
+    SQLAlchemy compiles a statement once for each dialect object, so they share that, too, as soon as it has
+    read from a server what it must know.
+    """
+    create = engine.create_engine
+    dialects: defaultdict[str, list[Dialect]] = defaultdict(list)
+    compiled = LRUCache[Any, Any](10_000)
+
+    @wraps(create)
+    def create_sharing_engine(*arguments: Any, **options: Any) -> Engine:
+        created = create(*arguments, **options)
+        known = dialects[created.dialect.name]
+        connected = next((dialect for dialect in known if dialect.server_version_info), None)
+        if connected is None:
+            known.append(created.dialect)
+        created.dialect, created._compiled_cache = connected or created.dialect, compiled
+        return created
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "create_engine", create_sharing_engine)
         yield
 
 
