@@ -164,7 +164,7 @@ def test_an_extreme_value_does_not_flatten_a_chart(page: Page, finished: str) ->
     page.route("**/curves", diverge)
     page.goto(f"/experiments/{finished}")
     chart = page.locator("#curves")
-    expect(chart).to_contain_text("extreme values lie outside of the chart", timeout=TIMEOUT_MS)
+    expect(chart).to_contain_text("1 extreme value lies outside of the chart", timeout=TIMEOUT_MS)
     expect(chart.locator(".axes")).not_to_contain_text("e27")
     chart.get_by_role("button", name="All values").click()
     expect(chart.locator(".axes")).to_contain_text("e27")

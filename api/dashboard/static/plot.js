@@ -70,7 +70,9 @@ function render(state) {
   const xRange = categories ? [-0.5, categories.length - 0.5] : whole;
   const inView = points.filter((point) => isShown(point) && getX(state, point.x) >= xRange[0] && getX(state, point.x) <= xRange[1]);
   // Between two points a zoomed chart still has their line.
-  const values = (inView.length ? inView : points.filter(isShown)).flatMap(({ y, low, high }) => [y, low ?? y, high ?? y]);
+  const drawn = inView.length ? inView : points.filter(isShown);
+  const spans = drawn.map(({ y, low, high }) => [low ?? y, y, high ?? y]);
+  const values = spans.flat();
   const measured = computeRange([...values, ...(plot.zero ? [0] : [])], { log, all: state.all || !plot.robust, margin: 0.05 });
   const yRange = plot.y.range && !log && !state.zoom ? plot.y.range : measured.range;
   Object.assign(state, {
@@ -80,7 +82,9 @@ function render(state) {
   for (const [name, value] of Object.entries({ viewBox: `0 0 ${width} ${height}`, width, height, "aria-label": `${plot.label}. Arrow keys move the cursor.` })) svg.setAttribute(name, value);
   svg.replaceChildren(...(values.length ? [renderAxes(state, yRange, log), renderContent(state, log)]
     : [s("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, plot.empty ?? "Nothing to draw.")]), s("g", { class: "cursor" }));
-  renderControls(state, measured.outside && !plot.y.range ? measured.outside : 0);
+  // What a logarithmic axis cannot have is left out, not cut.
+  const isOutside = (value) => (!log || value > 0) && (value < measured.range[0] || value > measured.range[1]);
+  renderControls(state, measured.cuts && !plot.y.range ? spans.filter((span) => span.some(isOutside)).length : 0);
   fillTable(state);
   if (state.cursor !== undefined) showCursor(state, state.cursor);
 }

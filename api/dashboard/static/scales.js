@@ -3,17 +3,17 @@
 // Beyond this many interquartile ranges from the quartiles a value is an outlier that would flatten the rest.
 const FENCE = 10;
 
-// The range of `values`, without outliers unless `all`, and how many lie outside.
+// The range of `values`, without outliers unless `all`, and whether it cuts any.
 export function computeRange(values, { log = false, all = true, margin = 0 } = {}) {
   const scaled = values.filter((value) => Number.isFinite(value) && (!log || value > 0)).map((value) => (log ? Math.log10(value) : value)).sort((one, other) => one - other);
-  if (!scaled.length) return { range: log ? [1, 10] : [0, 1], outside: 0 };
+  if (!scaled.length) return { range: log ? [1, 10] : [0, 1], cuts: false };
   const quantile = (share) => scaled[Math.round(share * (scaled.length - 1))];
   const reach = FENCE * (quantile(0.75) - quantile(0.25));
   const inside = all || !reach ? scaled : scaled.filter((value) => value >= quantile(0.25) - reach && value <= quantile(0.75) + reach);
   const [low, high] = [inside[0], inside.at(-1)];
   const padding = low === high ? Math.abs(low) * 0.05 || 0.5 : margin * (high - low);
   const range = [low - padding, high + padding];
-  return { range: log ? range.map((end) => 10 ** end) : range, outside: scaled.length - inside.length };
+  return { range: log ? range.map((end) => 10 ** end) : range, cuts: inside.length < scaled.length };
 }
 
 // From values to pixels; `invert` goes back.
