@@ -281,23 +281,21 @@ def compare_jobs(
 def compare_results(
     results: Sequence[job_schemas.Result | None], *, comparable: bool
 ) -> list[tuple[str, list[tuple[str, bool]]]]:
-    """The metrics in which results differ, by title: each value as text, and whether it is the best."""
+    """The metrics whose written values differ, by title: each value as text, and whether it is the best."""
     rows = []
     for metric in METRICS.values():
         values = [getattr(result, metric.name) if result else None for result in results]
         measured = [value for value in values if value is not None]
-        if not measured or (len(set(values)) == 1 and len(values) > 1):
-            continue
-        best = (max if metric.direction == "higher" else min)(measured) if metric.direction else None
-        marks_best = comparable and len(set(measured)) > 1
-        cells = [
-            (
-                "" if value is None else f"{metric.format_value(value)} {metric.format.unit}",
-                marks_best and value is not None and value == best,
-            )
-            for value in values
+        texts = [
+            "" if value is None else f"{metric.format_value(value)} {metric.format.unit}" for value in values
         ]
-        rows.append((metric.title, cells))
+        if not measured or (len(set(texts)) == 1 and len(values) > 1):
+            continue
+        best = None
+        # What is written alike is as good: 9.81 s beside 9.84 s, both as 9.8 s.
+        if comparable and metric.direction and len({text for text in texts if text}) > 1:
+            best = texts[values.index((max if metric.direction == "higher" else min)(measured))]
+        rows.append((metric.title, [(text, text == best) for text in texts]))
     return rows
 
 
