@@ -74,6 +74,9 @@ class ChartQuery(BaseModel):
         description="Inches: 3.3 is one of two columns of a paper, 6.9 both; default: 4.6",
     )
     baseline: Baseline = None
+    version: int | None = Field(
+        None, ge=0, description="Changes nothing: another address of the same chart, for caches of browsers"
+    )
 
 
 _VARY = {"Vary": "Accept"}

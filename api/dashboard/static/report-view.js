@@ -45,10 +45,10 @@ export function buildRecommendation(report) {
 
 // ---- charts of the report
 
-// A chart that the service draws, with links to its files; `query` names another baseline.
+// A chart that the service draws, with links to its files; `query` names another baseline. With more finished jobs it
+// has another `version`: a browser does not fetch an image of the same address again while its page is open.
 export const buildFigure = (address, query, { name, title, version }) => h("figure", { class: "report-figure" },
-  // The fragment makes it another image once more jobs have finished.
-  h("img", { class: "report-chart", loading: "lazy", alt: title, src: `${address}/charts/${name}?format=svg${query}#${version}` }),
+  h("img", { class: "report-chart", loading: "lazy", alt: title, src: `${address}/charts/${name}?format=svg&version=${version}${query}` }),
   h("figcaption", {}, `${title}: `, ["PDF", "SVG", "PNG"].map((form, index) => [index ? ", " : "",
     h("a", { href: `${address}/charts/${name}?format=${form.toLowerCase()}${query}`, download: `${name}.${form.toLowerCase()}` }, form)])));
 
@@ -87,8 +87,7 @@ export function buildBiasVariance({ bias_variance: { items, differences, answers
   const changes = new Map(differences.map((one) => [key(one), one.cross_entropy]));
   const rows = items.filter((item) => item.cross_entropy);
   if (!rows.length) return null;
-  // The fragment makes it another image once more jobs have finished.
-  const address = `${location.pathname.replace("/experiments/", "/v1/experiments/")}/charts/bias-variance?format=svg#${report.finished}`;
+  const address = `${location.pathname.replace("/experiments/", "/v1/experiments/")}/charts/bias-variance?format=svg&version=${report.finished}`;
   const table = h("div", { class: "scroll", role: "group", "aria-labelledby": "bias-variance-title", tabindex: 0 }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Variant"),
       [...Object.values(PARTS), "Bias minus baseline", "Variance minus baseline", "Seeds"].map((text) =>
