@@ -13,11 +13,12 @@ import { buildTrialLines } from "./trial-lines.js";
 // A text that names its measure first would name it twice beside its title.
 const withoutTitle = (text, title) => (text.startsWith(`${title}: `) ? text.slice(title.length + 2) : text);
 
-export function buildAnswer({ answers, headline, next_step: step }, act) {
+export function buildAnswer({ answers, headline, next_step: step, bias_variance: parts }, act) {
   return [
     answers.length ? h("dl", { class: "answers" }, answers.map(({ title, text }) => [h("dt", {}, title), h("dd", {}, withoutTitle(text, title))]))
       : h("p", { class: "headline" }, headline),
     answers.length > 0 && h("p", { class: "help" }, answers[0].confidence),
+    parts?.answers.length > 0 && h("p", {}, parts.answers.at(-1), " ", h("a", { href: "#bias-variance-title" }, "Bias and variance")),
     step && h("p", { class: "next-step" }, step.text, " ", h("button", { type: "button", id: "next-step", onclick: ({ target }) => act(step, target) },
       `${step.follow_up ? `Test ${step.variants.length === 1 ? step.variants[0] : "again"} on ${formatSeeds(step, "fresh seed")}` : `Add ${formatSeeds(step, "seed")}`}${formatPrice(step)}`)),
   ];

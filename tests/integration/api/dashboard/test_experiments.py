@@ -301,3 +301,15 @@ def test_f24_one_variant_seed_and_epoch_are_singular(client: httpx.Client) -> No
     (job,) = jobs_of(client, created)
     assert "<dd>1 epoch, batch size" in get_page(client, f"/jobs/{job['id']}")
     assert "1 job compared" in get_page(client, f"/compare?job={job['id']}")
+
+
+def test_an_experiments_design_has_its_points_and_parts(client: httpx.Client) -> None:
+    alone = {"base": {"dataset": {"name": "mnist_5k"}}, "variants": [{"name": "none"}], "seeds": [0]}
+    axes = [{"field": "/training/epochs", "values": [1, 2]}]
+    for document, design in (
+        (alone | {"name": "parts", "parts": 2}, "1 seed &times; 2 parts"),
+        (alone | {"name": "points", "axes": axes}, "1 seed &times; 2 points"),
+    ):
+        created = create(client, document)
+        assert f"1 variant &times; {design} " in get_page(client, f"/experiments/{created['id']}")
+        assert f">1 &times; {design}</td>" in get_page(client, "/experiments")
