@@ -143,9 +143,11 @@ def get_pace(session: Session) -> Pace | None:
     row = session.execute(_PACE).one()
     if row.pace is None:
         return None
+    # Small jobs spend their time per step: by its operations alone a large one would take days.
+    pace = min(row.pace, _SLOWEST_PACE)
     return Pace(
-        row.pace,
-        max(0.0, row.overhead or 0.0),
+        pace,
+        max(0.0, row.overhead or 0.0) + (row.pace - pace) * row.operations,
         row.compilation or 0.0,
         count_live_workers(session).processes,
     )
@@ -153,6 +155,8 @@ def get_pace(session: Session) -> Pace | None:
 
 _PACE_JOBS = 100
 """Jobs that tell the pace of training: enough to be steady, few enough to read at every estimate."""
+_SLOWEST_PACE = 1e-9
+"""Seconds an operation takes in a network that is large enough to keep a processor core busy, at most."""
 _NEWEST = (
     select(Job.id)
     .where(Job.state == JobState.SUCCEEDED)
@@ -162,6 +166,7 @@ _NEWEST = (
 _PACE = (
     select(
         (func.sum(_METRICS.training_seconds) / func.sum(_METRICS.training_flops)).label("pace"),
+        func.avg(_METRICS.training_flops).label("operations"),
         _MEAN_OVERHEAD.label("overhead"),
         func.avg(case((~_IS_WARM, _METRICS.compile_seconds))).label("compilation"),
     )

@@ -648,12 +648,12 @@ class TestDryRun:
         jobs = jobs_of(client, create(client, DOCUMENT))
         for accuracy, job in zip((0.90, 0.92, 0.92, 0.94), jobs, strict=True):
             result = result_record(
-                test_accuracy=accuracy, training_seconds=2.0, training_flops=1e9, parameters=12_730
+                test_accuracy=accuracy, training_seconds=2.0, training_flops=1e10, parameters=12_730
             )
             finish_job(database, job["id"], result=result)
         cost = self.cost(client, seeds=[3, 7, *range(20, 28)])
         assert (cost["reused"], cost["to_train"]) == (4, 16)
-        training, compiling = cost["training_flops"] * 2e-9, 2 * 1.0
+        training, compiling = cost["training_flops"] * 2e-10, 2 * 1.0
         assert cost["estimated_seconds"] == pytest.approx(training + compiling)
         rule = {"kind": "decide", "max_jobs": 60}
         most = self.cost(client, seeds=[3, 7, *range(20, 28)], stopping_rule=rule)

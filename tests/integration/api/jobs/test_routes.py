@@ -88,10 +88,10 @@ def test_a_dry_run_estimates_the_cost_and_stores_no_job(client: httpx.Client, da
     cost = before.json()
     assert cost["parameters"] == 785 * 16 + 17 * 10
     assert cost["estimated_seconds"] is None
-    result = result_record(training_flops=1e9, training_seconds=4.0, compile_seconds=2.0)
+    result = result_record(training_flops=1e10, training_seconds=4.0, compile_seconds=2.0)
     job_id = finished_job(database, result=result).id
     after_trainings = client.post("/v1/jobs?dry_run=true", json=spec).json()
-    training = 4.0 * cost["training_flops"] / 1e9
+    training = 4.0 * cost["training_flops"] / 1e10
     assert after_trainings["estimated_seconds"] == pytest.approx(training + 2.0)
     with database.write() as session:
         job = get_job(session, job_id)
@@ -107,6 +107,25 @@ def test_a_dry_run_estimates_the_cost_and_stores_no_job(client: httpx.Client, da
     assert batch["estimated_seconds"] == pytest.approx(6 * (training + 2.0 + 3.0) / 4, abs=0.001)
     assert (batch["jobs"], batch["training_flops"]) == (6, pytest.approx(6 * cost["training_flops"]))
     assert len(ids(client.get("/v1/jobs"))) == 1
+
+
+def test_after_tiny_jobs_a_large_one_is_not_estimated_at_weeks(
+    client: httpx.Client, database: Database
+) -> None:
+    def estimate(**spec: Any) -> dict[str, Any]:
+        document = job_spec(**spec).model_dump(mode="json")
+        answer: dict[str, Any] = client.post("/v1/jobs?dry_run=true", json=document).json()
+        return answer
+
+    tiny = {"dataset": {"train_samples": 250}, "model": {"hidden_units": [16]}, "training": {"epochs": 3}}
+    operations = estimate(**tiny)["training_flops"]
+    finished_job(
+        database,
+        result=result_record(training_flops=operations, training_seconds=4.0, compile_seconds=0.0),
+    )
+    assert estimate(**tiny)["estimated_seconds"] == pytest.approx(4.0)
+    large = estimate(dataset={"name": "mnist"}, model={"hidden_units": [512, 512]}, training={"epochs": 10})
+    assert 0 < large["estimated_seconds"] < 3600
 
 
 def test_pages_are_stable_while_jobs_arrive(client: httpx.Client) -> None:
