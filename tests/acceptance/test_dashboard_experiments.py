@@ -324,7 +324,7 @@ def test_learn_shows_what_was_measured_and_answers_from_it(page: Page, client: R
 def test_a_techniques_page_starts_a_quick_experiment(page: Page, client: Regbench) -> None:
     page.goto("/learn/mixup")
     expect(page.locator("#quick-experiment-cost")).to_contain_text(
-        "12 jobs of 5 epochs; time with the workers that live:"
+        "12 jobs of 5 epochs; time with the workers that run now:"
     )
     check_accessibility(page, "/learn/mixup")
     page.get_by_role("button", name="Run a small experiment").click()

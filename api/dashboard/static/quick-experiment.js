@@ -27,7 +27,7 @@ for (const form of document.querySelectorAll(".quick-experiment")) {
 async function showCost(spec, status) {
   try {
     const cost = await requestJson(`${PATH}?dry_run=true`, { method: "POST", body: spec });
-    const time = cost.to_train ? `time with the workers that live: ${seconds(cost.estimated_seconds)}` : "none: all jobs have been trained before";
+    const time = cost.to_train ? `time with the workers that run now: ${seconds(cost.estimated_seconds)}` : "none: all jobs have been trained before";
     status.append(` ${formatCount(cost.jobs, "job")} of ${formatCount(spec.base.training.epochs, "epoch")}; ${time}.`);
   } catch (error) {
     status.textContent = error.message;

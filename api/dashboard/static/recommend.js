@@ -43,7 +43,7 @@ function render({ answers, nearest, abstains, experiment }) {
   }
   const { jobs, estimated_seconds: time } = experiment.cost;
   const names = experiment.spec.variants.map(({ name }) => name).join(", ");
-  const duration = time === null ? "how long they take is not known before the first job" : `${seconds(time)} with the workers that live`;
+  const duration = time === null ? "how long they take is not known before the first job" : `${seconds(time)} with the workers that run now`;
   document.getElementById("offer-text").textContent =
     `${abstains ? "An experiment that would answer it" : "Some of it is open. An experiment that would answer it"}: ${names}; ${formatCount(jobs, "job")}, ${duration}.`;
 }
