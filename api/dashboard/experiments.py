@@ -47,6 +47,8 @@ from models.store.report_data import load_dataset_uses
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _SUGGESTED_SEEDS = 5
+_MAX_FOREST = 6
+"""Intervals of an experiment in the list."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def list_experiments(
 
 
 def draw_forest(differences: Sequence[AccuracyDifference]) -> list[dict[str, Any]]:
-    """Where each variant's interval lies, in percent of a width whose middle is no difference."""
+    """Where some intervals lie, called ones first, in percent of a width whose middle is no difference."""
+    differences = sorted(differences, key=lambda item: item.call is None)[:_MAX_FOREST]
     widest = max(max(abs(item.low), abs(item.high)) for item in differences) or 1.0
 
     def scale(value: float) -> float:
