@@ -18,7 +18,7 @@ export function buildAlongAxes(report, metric) {
   return {
     section: buildSection(axis.title, null, [
       h("div", { class: "pair" }, means, differences),
-      h("p", { class: "help" }, `Left: means over seeds with their 95 % intervals. Right: differences from the baseline; ${metric.better} is better. `,
+      h("p", { class: "help" }, `Means over seeds with their 95 % intervals, and differences from the baseline; ${metric.better} is better. `,
         "A filled marker is called higher or lower, a hollow one is not. Numbers has them as a table."),
     ]),
     draw() {

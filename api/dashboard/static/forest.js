@@ -16,6 +16,7 @@ export function buildForest(report, measures, select) {
     const differences = report.contrasts.map((contrast) => chooseInterval(contrast.differences?.[measure.name]));
     return { ...measure, differences, reach: computeReach(differences.filter(Boolean), measure) };
   }).filter(({ differences }) => differences.some(Boolean));
+  const untested = columns.filter(({ differences }) => !differences.some((difference) => difference?.tested));
   const link = buildTermLinker(document.getElementById("report-view"));
   const names = [...new Set(report.variants.map(({ name }) => name))];
   return h("section", { "aria-labelledby": "differences-title" },
@@ -33,6 +34,7 @@ export function buildForest(report, measures, select) {
         h("tbody", {}, report.contrasts.flatMap((contrast, index) => buildRows(contrast, index, columns))))),
     h("p", { class: "help" },
       link("Mean difference over the seeds that both have finished. Filled: called higher or lower. Hollow: not called. "),
+      untested.length > 0 && `Not tested, so never called: ${untested.map(({ title }) => title.toLowerCase()).join(", ")}. `,
       columns.some((column) => column.differences.some((difference) => difference?.equivalence)) ? link("Shaded: practically equal. ") : "",
       link(`Intervals of tested measures hold for all tests of this report together at ${Number((100 * (1 - report.level)).toFixed(2))} %, `
       + "of the others each for itself at 95 %. "

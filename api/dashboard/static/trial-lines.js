@@ -4,7 +4,7 @@
 import { h, s } from "./elements.js";
 import { getDash, getSeriesClass } from "./plot.js";
 import { formatAxisValue, formatTunedValue, nameAxis } from "./points.js";
-import { formatTick, makeScale } from "./scales.js";
+import { makeScale } from "./scales.js";
 
 const LOSS = "validation loss, nats";
 const [ROW, TOP, BOTTOM] = [72, 38, 28];
@@ -76,5 +76,5 @@ function buildScale(field, values, logarithmic) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = makeScale(low < high ? [low, high] : [low, low + 1], ENDS, logarithmic && low > 0 && low < high);
   const ticks = low < high ? [ENDS[0], (ENDS[0] + ENDS[1]) / 2, ENDS[1]] : [ENDS[0]];
-  return { x, ticks: ticks.map((at) => [at, formatTick(Number(x.invert(at).toPrecision(3)))]) };
+  return { x, ticks: ticks.map((at) => [at, formatTunedValue(field, Number(x.invert(at).toPrecision(6)))]) };
 }
