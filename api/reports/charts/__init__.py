@@ -255,7 +255,7 @@ CHARTS: dict[str, Chart] = {
         Chart(
             "cost",
             "Test accuracy against cost",
-            "Up is more accurate, left is faster. Vertical lines are 95 % intervals over seeds.",
+            "Up is more accurate, left is faster. Lines are 95 % intervals over seeds.",
             outcomes.find_finished,
             outcomes.MAX_ROWS,
             _NO_RESULT,

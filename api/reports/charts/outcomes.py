@@ -19,6 +19,8 @@ _BETTER, _WORSE = drawing.COLOURS[0], drawing.COLOURS[1]
 _ROW_HEIGHT = 0.46
 _STACK_HEIGHT = 0.2
 """Of a row: over how much dots of equal values are stacked."""
+_LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""Of a text that a line may cross."""
 _LABEL_LENGTH = 58
 _LABEL_SPACING = 0.13
 """Inches between the numbers that label points one above the other."""
@@ -72,7 +74,7 @@ def draw_differences(comparison: Comparison) -> Figure:
             axes.annotate(
                 f"{round(difference.mean, digits) + 0.0:+.{digits}f}",
                 (difference.mean, row), xytext=(0, -4), textcoords="offset points", ha="center", va="top",
-                fontsize=7, color="#333333",
+                fontsize=7, color="#333333", bbox=_LABEL_BOX,
             )  # fmt: skip
         axes.axvline(0, color="#444444", linewidth=0.9)
         axes.set_ylim(len(contrasts) - 0.45, -0.7)
@@ -222,6 +224,5 @@ def _draw_row_label(axes: Axes, y: float, name: str) -> None:
     """Write a variant's name above its row, where even a long one fits."""
     axes.annotate(
         drawing.truncate_label(name, _LABEL_LENGTH), (0, y), xycoords=("axes fraction", "data"), va="center",
-        fontsize=8, annotation_clip=False,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        fontsize=8, annotation_clip=False, bbox=_LABEL_BOX,
     )  # fmt: skip
