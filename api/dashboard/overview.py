@@ -46,7 +46,7 @@ class Status(BaseModel):
     """How busy the installation is."""
 
     processes: int
-    """Training processes of the workers that live."""
+    """Training processes of the workers that run now."""
     running: int
     queued: int
     is_all: bool

@@ -56,7 +56,7 @@ class ExperimentCostEstimate(ResponseModel):
     robustness_flops: float = Field(description="Of measuring their damaged test images, where asked for")
     memorization_flops: float = Field(description="Of answering all training images, where asked for")
     estimated_seconds: float | None = Field(
-        description="With the workers that live and no other jobs, at the speed of the jobs that finished "
+        description="With the workers that run now and no other jobs, at the speed of the jobs that finished "
         "here last, compilation included; null before any has"
     )
     max_jobs: int = Field(description="`jobs`, and as many as a stopping rule may add to them")

@@ -184,7 +184,8 @@ class BatchCostEstimate(ResponseModel):
     memorization_flops: float
     memory_bytes: int = Field(description="Of the largest job")
     estimated_seconds: float | None = Field(
-        description="Of all, with the workers that live and no other jobs; null before any has finished here"
+        description="Of all, with the workers that run now and no other jobs; null before any has finished "
+        "here"
     )
 
 

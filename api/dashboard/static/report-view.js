@@ -165,7 +165,7 @@ function formatVariants(variants, heads) {
 export function buildMistakes(items) {
   return h("section", { "aria-labelledby": "mistakes-title", id: "mistakes" },
     h("h2", { id: "mistakes-title" }, "Mistakes that a variant does not make"),
-    h("p", { class: "help" }, "Test images that a variant gets right and the baseline not, by mean log-probabilities over their seeds; the nearest mistakes first."),
+    h("p", { class: "help" }, "Test images that a variant gets right and the baseline not, by mean log-probabilities over their seeds; the nearest mistakes first. Below each image: its true class, not the one that the baseline predicts."),
     items.map(({ variant, baseline, only_variant: gained, only_baseline: lost, images }) => h("div", {},
       h("h3", {}, variant),
       h("p", {}, `Images that only ${variant} gets right: ${gained}; that only ${baseline} gets right: ${lost}.`),
