@@ -10,6 +10,7 @@ from fastapi import Depends, Query, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
+from api import reports
 from api.dashboard import filters, static_files
 from api.dashboard.mathml import render_formula
 from api.dashboard.pictures import draw_technique
@@ -109,6 +110,9 @@ class PageRoute(StrictQueryRoute):
 
         async def handle(request: Request) -> Response:
             request.scope["state"][IS_PAGE] = True
+            # Who opens a page here may open a report next. A service that is only called by programs does not
+            # need the memory for it.
+            reports.import_in_background()
             # A browser sends the empty fields of a form, too: `state=&label=`.
             parts = request.scope["query_string"].split(b"&")
             filled = [part for part in parts if part.partition(b"=")[1:] != (b"=", b"")]

@@ -1,6 +1,8 @@
 """Comparisons of finished jobs: one typed Comparison, and one renderer for each format."""
 
+from functools import cache
 from importlib import import_module
+from threading import Timer
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from api.reports import robustness as robustness
     from api.reports import targets as targets
     from api.reports import tuning as tuning
+
+_IMPORT_DELAY_SECONDS = 1.0
 
 _MODULES = {
     "bias_variance",
@@ -51,3 +55,15 @@ def __getattr__(name: str) -> ModuleType:
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def import_in_background() -> None:
+    """Import what draws reports, once a process and without waiting for it.
+
+    It takes a second, which the first reader of a report would wait for. It begins a second from now, so
+    that it does not compete with the requests of the page that is being opened.
+    """
+    timer = Timer(_IMPORT_DELAY_SECONDS, import_module, [f"{__name__}.html"])
+    timer.daemon = True
+    timer.start()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,29 @@ def test_the_api_loads_no_heavy_package() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_page_has_what_draws_reports_imported_afterwards(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from fastapi.testclient import TestClient
+from api.app import create_app
+with TestClient(create_app(), base_url="http://localhost") as client:
+    for path in ("/healthz", "/docs"):
+        client.get(path).raise_for_status()
+        print("matplotlib" in sys.modules)
+    while not hasattr(sys.modules.get("api.reports.html"), "render"):
+        time.sleep(0.05)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ) | {"REGBENCH_HOME": str(tmp_path), "REGBENCH_API_KEYS_REQUIRED": "false"},
+        timeout=60,
+    )
+    assert done.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,8 @@ def test_certain_mistakes_have_a_finite_loss() -> None:
     scores, gain = measure_ensembles(logs - 500, np.array([0]))
     assert np.isfinite([size.loss for size in scores]).all()
     assert gain.loss.low is None
+
+
+def test_of_classes_with_equal_probability_the_first_is_the_answer() -> None:
+    scores, _ = measure_ensembles(np.log(np.full((2, 3, 4), 0.25)), np.array([0, 1, 3]))
+    assert [size.accuracy for size in scores] == pytest.approx([1 / 3, 1 / 3])
