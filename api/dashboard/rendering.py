@@ -110,9 +110,6 @@ class PageRoute(StrictQueryRoute):
 
         async def handle(request: Request) -> Response:
             request.scope["state"][IS_PAGE] = True
-            # Who opens a page here may open a report next. A service that is only called by programs does not
-            # need the memory for it.
-            reports.import_in_background()
             # A browser sends the empty fields of a form, too: `state=&label=`.
             parts = request.scope["query_string"].split(b"&")
             filled = [part for part in parts if part.partition(b"=")[1:] != (b"=", b"")]
@@ -131,6 +128,9 @@ def render_problem_page(request: Request, problem: ProblemDocument, headers: Map
 
 
 def _render(request: Request, template: str, status: int, variables: Mapping[str, Any]) -> Response:
+    # Who opens a page here may open a report next. A service that is only called by programs does not need the
+    # memory for it.
+    reports.import_in_background()
     settings: Settings | None = getattr(request.app.state, "settings", None)
     # Set by AuthMiddleware, whose own problems are pages, too.
     caller: Caller | None = getattr(request.state, "caller", None)
