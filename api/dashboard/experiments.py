@@ -87,11 +87,13 @@ def list_experiments(
             rows, query.limit, lambda row: encode_cursor(Cursor(getattr(row, order.by), row.id), order)
         )
         items = serializer.serialize(session, rows)
-        forests = serializer.find_answers(session, rows)
+        answers = serializer.find_answers(session, rows)
     return render(
         "experiments.html.jinja",
         experiments=list(zip(items, [row.owner for row in rows], strict=True)),
-        forests={name: draw_forest(differences) for name, differences in forests.items() if differences},
+        forests={
+            name: draw_forest(answer.differences) for name, answer in answers.items() if answer.differences
+        },
         format_progress=format_progress,
         query=query,
         filtered=bool(query.model_fields_set - {"sort", "limit", "cursor"}),
@@ -134,7 +136,9 @@ def show_experiment(
     """One experiment: its progress, its runs, its curves and its report."""
     with database.read() as session:
         row = store.get_experiment(session, experiment_id)
-        (experiment,) = experiment_serializers.get_serializer(request).serialize(session, [row])
+        serializer = experiment_serializers.get_serializer(request)
+        (experiment,) = serializer.serialize(session, [row])
+        answer = serializer.find_answers(session, [row]).get(experiment_id)
         runs = get_run_summaries(session, experiment_id)
         judged = load_dataset_uses(session, row.owner, find_datasets(row.document))
         frozen = find_reports(session, experiment_id)
@@ -150,6 +154,7 @@ def show_experiment(
     return render(
         "experiment.html.jinja",
         experiment=experiment,
+        answers=answer.metrics if answer else (),
         progress=format_progress(experiment.progress),
         state=describe_state(experiment.progress),
         closed=get_closed(experiment.spec),

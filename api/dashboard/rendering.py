@@ -128,8 +128,7 @@ def render_problem_page(request: Request, problem: ProblemDocument, headers: Map
 
 
 def _render(request: Request, template: str, status: int, variables: Mapping[str, Any]) -> Response:
-    # Who opens a page here may open a report next. A service that is only called by programs does not need the
-    # memory for it.
+    # Who opens a page may open a report next. A service that only programs call does not need the memory.
     reports.import_in_background()
     settings: Settings | None = getattr(request.app.state, "settings", None)
     # Set by AuthMiddleware, whose own problems are pages, too.

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api import reports
 from api.experiments import schemas
 from api.http.root_path import add_root
+from api.reports import answer_schemas
 from api.reports.axis_schemas import Best
 from models.run_key import Purpose, count_runs
 from models.selection import ACROSS_POINTS, VariantMeans, choose_variant
@@ -40,10 +41,12 @@ class AccuracyDifference:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a finished experiment says, and the differences in test accuracy on a line each."""
+    """What a finished experiment says."""
 
     headline: str
-    differences: tuple[AccuracyDifference, ...] = ()
+    metrics: tuple[answer_schemas.Answer, ...]
+    """What each tested metric shows."""
+    differences: tuple[AccuracyDifference, ...]
 
 
 class ExperimentSerializer:
@@ -68,13 +71,11 @@ class ExperimentSerializer:
             bodies.append(_build_body(row, progress[row.id], headline, means, follow_ups[row.id]))
         return bodies
 
-    def find_answers(
-        self, session: Session, experiments: Sequence[Experiment]
-    ) -> dict[str, tuple[AccuracyDifference, ...]]:
-        """By id the differences of those that have finished."""
+    def find_answers(self, session: Session, experiments: Sequence[Experiment]) -> dict[str, Answer]:
+        """By id the answers of those that have finished."""
         progress = self._progress.get(session, [experiment.id for experiment in experiments])
         answers = {row.id: self._find_answer(session, row, progress[row.id]) for row in experiments}
-        return {name: answer.differences for name, answer in answers.items() if answer}
+        return {name: answer for name, answer in answers.items() if answer}
 
     def _find_answer(
         self, session: Session, experiment: Experiment, progress: ExperimentProgress
@@ -91,6 +92,9 @@ class ExperimentSerializer:
                 experiment, runs, settings=self._settings, base_url=""
             )
             headline, contrasts = reports.comparison.build_subject_headline(subject)
+            metrics = reports.answers.build_answers(
+                contrasts, subject.plan, axes=subject.axes, variants=len(subject.variants)
+            )
             differences = [
                 AccuracyDifference(item.variant, accuracy.mean, accuracy.low, accuracy.high, accuracy.call)
                 for item in contrasts
@@ -99,7 +103,7 @@ class ExperimentSerializer:
                 and accuracy.low is not None
                 and accuracy.high is not None
             ]
-            answer = Answer(headline, tuple(differences))
+            answer = Answer(headline, tuple(metrics), tuple(differences))
             with self._lock:
                 self._answers[key] = answer
         return answer

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from api.reports import answers as answers
     from api.reports import bias_variance as bias_variance
     from api.reports import bias_variance_text as bias_variance_text
     from api.reports import charts as charts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _IMPORT_DELAY_SECONDS = 1.0
 
 _MODULES = {
+    "answers",
     "bias_variance",
     "bias_variance_text",
     "charts",

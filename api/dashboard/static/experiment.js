@@ -132,13 +132,18 @@ const buildMeasureChoice = () => h("div", { class: "tabs", role: "group", "aria-
   },
 }, measure.title)));
 
-// Preserves scroll positions, open details and focus.
+// Preserves scroll positions, open details and focus, and the first parts while they are text that has not changed.
 function replaceParts(view, parts) {
+  const added = parts.flat().filter(Boolean);
+  const shown = [...view.children];
+  const changed = added.findIndex((part, index) => !shown[index]?.isEqualNode(part) || part.querySelector("button"));
+  const kept = changed < 0 ? added.length : changed;
   const focused = view.contains(document.activeElement) ? document.activeElement.id : "";
   const all = (selector) => [...view.querySelectorAll(selector)];
   const scrolled = new Map(all(".scroll").map((box) => [box.getAttribute("aria-labelledby"), box.scrollLeft]));
   const open = all("details[open]").length > 0;
-  view.replaceChildren(...parts.flat().filter(Boolean));
+  for (const part of shown.slice(kept)) part.remove();
+  view.append(...added.slice(kept));
   for (const box of all(".scroll")) box.scrollLeft = scrolled.get(box.getAttribute("aria-labelledby")) ?? 0;
   for (const details of all("details")) details.open = open;
   if (focused) element(focused)?.focus();
