@@ -224,27 +224,39 @@ def test_without_scripts_an_experiments_tabs_are_sections(browser: Any, url: str
     context.close()
 
 
-def test_one_wide_interval_does_not_flatten_the_others(page: Page, finished: str) -> None:
-    def widened(route: Route) -> None:
+def _show_differences(page: Page, experiment: str, differences: list[tuple[float, float, float]]) -> Locator:
+    """The rows of the table of differences, with these means and intervals of the accuracy."""
+
+    def change(route: Route) -> None:
         answer = route.fetch()
         report = answer.json()
-        report["contrasts"][0]["differences"]["test_accuracy_points"] |= {
-            "simultaneous_low": -164.0,
-            "simultaneous_high": 75.0,
-        }
+        for contrast, (mean, low, high) in zip(report["contrasts"], differences, strict=True):
+            contrast["differences"]["test_accuracy_points"] |= {
+                "mean": mean,
+                "simultaneous_low": low,
+                "simultaneous_high": high,
+            }
         route.fulfill(response=answer, json=report)
 
-    page.route("**/report?format=json", widened)
-    page.goto(f"/experiments/{finished}")
-    row = page.locator(".forest .contrast").first
-    expect(row.locator(".cut")).to_have_count(2, timeout=TIMEOUT_MS)
-    expect(row).to_contain_text("\u2212164.00 to +75.00")
-    expect(row).to_contain_text("beyond the chart to the left and the right")
-    reach = re.search(
-        r"to \+(\d+\.\d\d);", page.locator(".forest-axis").first.get_attribute("aria-label") or ""
-    )
-    assert reach is not None
-    assert float(reach[1]) < 75
+    page.unroute_all()
+    page.route("**/report?format=json", change)
+    page.goto(f"/experiments/{experiment}")
+    rows = page.locator(".forest .contrast")
+    expect(rows).to_have_count(len(differences), timeout=TIMEOUT_MS)
+    return rows
+
+
+def test_an_interval_is_cut_only_where_it_would_flatten_the_others(page: Page, finished: str) -> None:
+    rows = _show_differences(page, finished, [(0.5, -164.0, 75.0), (0.0, -1.0, 1.0), (0.0, 0.0, 0.0)])
+    expect(rows.first.locator(".cut")).to_have_count(2)
+    expect(rows.first).to_contain_text("\u2212164.00 to +75.00")
+    expect(rows.first).to_contain_text("beyond the chart to the left and the right")
+    axis = page.locator(".forest-axis").first
+    expect(axis).to_have_attribute("aria-label", re.compile(r"to \+6\.60;"))
+
+    rows = _show_differences(page, finished, [(0.38, -1.21, 1.97), (0.05, -0.39, 0.49), (0.0, 0.0, 0.0)])
+    expect(axis).to_have_attribute("aria-label", re.compile(r"to \+2\.17;"))
+    expect(rows.locator(".cut")).to_have_count(0)
 
 
 def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import { buildTermLinker } from "./terms.js";
 
 const [WIDTH, HEIGHT] = [220, 26];
 const REACH_IN_MEANS = 2;
+const REACH_IN_MEDIANS = 6;
 const openRows = new Set();
 
 // `measures`: of measures.js; `select(name)` is called with another baseline.
@@ -54,15 +55,15 @@ function formatDifferences(report, columns) {
   return lines;
 }
 
-// The end of the axis on each side of 0: it contains every mean and half of the intervals completely, but a very wide
-// interval of few seeds does not flatten the others.
+// The end of the axis on each side of 0: it contains every mean, and every interval unless one is so wide that it would
+// flatten the others.
 function computeReach(differences, { limit }) {
-  if (!differences.length) return 1;
   const ends = differences.map(({ mean, low, high }) => Math.max(Math.abs(low ?? mean), Math.abs(high ?? mean)))
-    .sort((one, other) => one - other);
+    .filter(Boolean).sort((one, other) => one - other);
+  if (!ends.length) return 1;
   const median = ends[Math.floor((ends.length - 1) / 2)];
   const means = differences.map(({ mean }) => REACH_IN_MEANS * Math.abs(mean));
-  return Math.min(1.1 * Math.min(ends.at(-1), Math.max(median, ...means)) || 1, limit);
+  return Math.min(1.1 * Math.min(ends.at(-1), Math.max(REACH_IN_MEDIANS * median, ...means)), limit);
 }
 
 const toX = (value, reach) => WIDTH / 2 + (clamp(value, reach) / reach) * (WIDTH / 2 - 6);
