@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from models.run_key import format_axis_value
 from models.techniques import CATALOGUE
 
 
@@ -23,16 +24,26 @@ def format_count(count: int, noun: str) -> str:
 
 
 def format_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a variant is regularized with: a name such as `dropout rate=0.5 + l2 factor=0.0001`, or `none`.
+    """What a model is regularized with, in words: `Dropout 0.5, input rate 0.2 + L2 0.0001`, or `none`."""
+    return " + ".join(list_techniques(regularization)) or "none"
+
+
+def list_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Each technique with its parameters in words; the main one is not named, as in `L2 0.0001`.
 
     Different regularization has different names: a word, a switch or a 0 is left out where it is the default.
     """
-    parts = []
+    names = []
     for name, parameters in regularization.items():
-        defaults = CATALOGUE[name]() if name in CATALOGUE else None
-        parts.append(name)
+        technique = CATALOGUE.get(name)
+        defaults = technique() if technique else None
+        values = []
         for key, value in parameters.items():
             is_strength = isinstance(value, int | float) and not isinstance(value, bool) and value != 0
             if is_strength or value != getattr(defaults, key, None):
-                parts[-1] += f" {key}={str(value).lower()}"
-    return " + ".join(parts) or "none"
+                is_main = technique is not None and key == technique.strength_parameter
+                text = format_axis_value(key, value)
+                values.append(f"{'' if is_main else key} {text}".replace("_", " ").strip())
+        title = technique.about.short_title if technique else name.replace("_", " ")
+        names.append(f"{title} {', '.join(values)}".strip())
+    return names

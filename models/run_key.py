@@ -8,6 +8,7 @@ from math import prod
 from typing import Any, Self
 
 from models.stopping_rules import get_closed
+from models.techniques import CATALOGUE
 
 NO_PART = -1
 MAX_RUN_NAME = 200
@@ -67,7 +68,7 @@ def describe_point(point: Mapping[str, Any] | None) -> str:
 
 
 def name_axis_value(field: str, value: str) -> str:
-    """A value, or several, with what it is of: `250 and 500 training examples`, `l2 factor 0.001`."""
+    """A value, or several, with what it is of: `250 and 500 training examples`, `L2 factor 0.001`."""
     if field not in _UNITS:
         return f"{name_axis(field)} {value}"
     return f"{value} {_UNITS[field].removesuffix('s') if value == '1' else _UNITS[field]}"
@@ -79,11 +80,13 @@ def name_variant(variant: str, point: Mapping[str, Any] | None) -> str:
 
 
 def name_axis(field: str) -> str:
-    """The field of an axis in words: `training examples`, `optimizer`, and with its technique `l2 factor`."""
+    """The field of an axis in words: `training examples`, `optimizer`, and with its technique `L2 factor`."""
     if field in _UNITS:
         return _UNITS[field]
-    names = field.removesuffix("/name").split("/")
-    return " ".join(names[-2:] if "regularization" in names else names[-1:]).replace("_", " ")
+    *path, name = field.removesuffix("/name").split("/")
+    if "regularization" in path and path[-1] in CATALOGUE:
+        name = f"{CATALOGUE[path[-1]].about.short_title} {name}"
+    return name.replace("_", " ")
 
 
 def format_axis_value(field: str, value: Any) -> str:

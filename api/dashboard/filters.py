@@ -96,15 +96,6 @@ def format_full_title(job: job_schemas.Job | Row[Any]) -> str:
     return title if seed in title.split(", ") else f"{title}, {seed}"
 
 
-def list_techniques(regularization: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What a job is regularized with, a few letters each: `l2 0.001`."""
-    texts = format_techniques(regularization).replace("_", " ").split(" + ")
-    return [_ONLY_PARAMETER.sub(r"\1 \2", text) for text in texts if text != "none"]
-
-
-_ONLY_PARAMETER = re.compile(r"^([^=]+) [\w ]+=([^=]+)$")
-
-
 @cache
 def render_state_symbol(state: JobState) -> Markup:
     """A state as its symbol; hovering shows its name, which screen readers read."""

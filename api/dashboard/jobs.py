@@ -31,6 +31,7 @@ from models.documents import flatten
 from models.formatting import format_count, format_duration, format_techniques
 from models.identifiers import OWNER_PATTERN
 from models.metrics import METRICS
+from models.run_key import name_variant
 from models.spec import STORED, JobSpec
 from models.states import JobState
 from models.store import jobs as store
@@ -382,6 +383,7 @@ def _name_jobs(jobs: Sequence[job_schemas.Job]) -> list[str]:
         positions = [position for position, other in enumerate(titles) if other == title]
         differences = find_differences([jobs[position].spec for position in positions])
         for index, position in enumerate(positions):
-            values = [f"{field}={values[index]}" for field, values in differences]
-            names[position] = ", ".join([title, *values]) if values else f"{title} ({index + 1})"
+            leaves = flatten(jobs[position].spec)
+            values = {f"/{field.replace('.', '/')}": leaves.get(field) for field, _ in differences}
+            names[position] = name_variant(title, values) if values else f"{title} ({index + 1})"
     return names

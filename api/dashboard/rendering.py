@@ -19,7 +19,7 @@ from api.http.dependencies import Caller
 from api.http.problems import IS_PAGE, ProblemDocument
 from api.http.root_path import add_root
 from api.http.routing import StrictQueryRoute
-from models.formatting import format_count, format_duration
+from models.formatting import format_count, format_duration, list_techniques
 from models.run_key import describe_point
 from models.settings import Settings
 
@@ -58,7 +58,7 @@ _TEMPLATES.filters.update(
     job_title=filters.format_title,
     point=describe_point,
     full_job_title=filters.format_full_title,
-    techniques=filters.list_techniques,
+    techniques=list_techniques,
     breakable=filters.render_breakable,
     duration=format_duration,
 )

@@ -145,7 +145,7 @@ def _advise_on_task(evidence: Evidence) -> Consideration:
                 any(evidence.has_difference(item, [_NOISE]) for item in evidence.measured),
             ),
             (
-                "choosing features (proximal_l1 or group_l1 make exact zeros)",
+                "choosing features (proximal L1 or group L1 make exact zeros)",
                 any(item.metrics.zero_weight_fraction.mean >= SPARSE_FROM for item in evidence.measured),
             ),
             ("images unlike the test images, such as damaged or shifted ones", evidence.has_damaged_images),

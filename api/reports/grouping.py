@@ -203,9 +203,9 @@ def _build_names(groups: Sequence[Sequence[Job]], documents: Sequence[dict[str, 
         if not field.startswith("regularization.") and len({str(leave.get(field)) for leave in leaves}) > 1
     ]
     names = [
-        ", ".join(
-            [format_techniques(document["regularization"])]
-            + [f"{field.rpartition('.')[2]}={leave.get(field)}" for field in differing]
+        name_variant(
+            format_techniques(document["regularization"]),
+            {f"/{field.replace('.', '/')}": leave.get(field) for field in differing},
         )
         for document, leave in zip(documents, leaves, strict=True)
     ]

@@ -19,6 +19,11 @@ class TechniqueCard:
     pitfall: str
     source: str
 
+    @property
+    def short_title(self) -> str:
+        """The title without the explanation in parentheses: `L2` for `L2 (ridge)`."""
+        return self.title.partition(" (")[0]
+
 
 class Technique(BaseModel):
     """The parameters of one technique. The class variable `about` explains it."""

@@ -19,22 +19,22 @@ def build_regularization(**techniques: dict[str, Any]) -> dict[str, Any]:
     ("techniques", "name"),
     [
         ({}, "none"),
-        ({"batch_normalization": {}}, "batch_normalization momentum=0.9"),
+        ({"batch_normalization": {}}, "Batch normalization momentum 0.9"),
         (
             {"batch_normalization": {"position": "after_activation"}},
-            "batch_normalization momentum=0.9 position=after_activation",
+            "Batch normalization momentum 0.9, position after activation",
         ),
-        ({"layer_normalization": {}}, "layer_normalization"),
-        ({"l2": {"factor": 0.0}}, "l2 factor=0.0"),
+        ({"layer_normalization": {}}, "Layer normalization"),
+        ({"l2": {"factor": 0.0}}, "L2 0"),
         (
             {"early_stopping": {"monitor": "validation_accuracy", "restore_best": False}},
-            "early_stopping monitor=validation_accuracy patience=5 start_epoch=1 restore_best=false",
+            "Early stopping monitor validation accuracy, patience 5, start epoch 1, restore best false",
         ),
         (
             {"learning_rate_schedule": {"kind": "step"}},
-            "learning_rate_schedule kind=step decay=0.5 every=5",
+            "Learning-rate schedule kind step, decay 0.5, every 5",
         ),
-        ({"dropout": {}, "l2": {}}, "dropout rate=0.5 + l2 factor=0.0001"),
+        ({"dropout": {}, "l2": {}}, "Dropout 0.5 + L2 0.0001"),
     ],
 )
 def test_f8_a_name_distinguishes_techniques(techniques: dict[str, Any], name: str) -> None:
@@ -54,7 +54,7 @@ def test_f8_each_value_of_each_parameter_has_its_own_name(technique: str) -> Non
 
 
 def test_f8_a_technique_unknown_to_this_release_has_a_name() -> None:
-    assert format_techniques({"new": {"mode": "fast", "rate": 0.5}}) == "new mode=fast rate=0.5"
+    assert format_techniques({"new": {"mode": "fast", "rate": 0.5}}) == "new mode fast, rate 0.5"
 
 
 @pytest.mark.parametrize(

@@ -34,4 +34,4 @@ def test_a_tuned_value_has_three_significant_digits_at_most(value: Any, text: st
 
 @pytest.mark.parametrize("value", [1e-06, 0.0001, 0.05])
 def test_a_tuned_value_is_written_as_in_a_variants_name(value: float) -> None:
-    assert format_techniques({"l2": {"factor": value}}) == f"l2 factor={format_tuned_value(FACTOR, value)}"
+    assert format_techniques({"l2": {"factor": value}}) == f"L2 {format_tuned_value(FACTOR, value)}"

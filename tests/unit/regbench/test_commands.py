@@ -296,7 +296,7 @@ def test_a_job_is_shown_with_its_metrics_and_the_remaining_time(full: Service) -
     }
     full.answer("GET /v1/jobs/job_1", (200, job("running", spec={"seed": 0, "regularization": used})))
     output = run(full, "show", "job_1").stdout.splitlines()
-    assert "regularization   dropout rate=0.5 hidden=true + l2 factor=0.0001 kind=all" in output
+    assert "regularization   Dropout 0.5, hidden true + L2 0.0001, kind all" in output
     assert "time left        about 8 s" in output
     full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
     assert "regularization   none" in run(full, "show", "job_1").stdout

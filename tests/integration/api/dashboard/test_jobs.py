@@ -204,7 +204,7 @@ def test_a_job_shows_its_specification_and_its_result(client: httpx.Client, data
     finish_job(database, job, result=result_record(test_accuracy=0.9375), epochs=2)
     text = get_page(client, f"/jobs/{job}")
     assert "93.75 %" in text
-    assert "dropout rate=0.25" in text
+    assert "<dd>Dropout 0.25</dd>" in text
     command = unescape(re.findall(r'<pre id="curl"[^>]*>(.*?)</pre>', text, re.DOTALL)[0])
     assert command.startswith("curl -sS http://testserver/v1/jobs -H 'Content-Type")
     assert '"rate":0.25' in command
@@ -341,13 +341,13 @@ def test_f8_compared_jobs_are_named_by_what_differs(client: httpx.Client, databa
     ]
     ids = [finished_job(database, spec).id for spec in specs]
     names = find_compared_names(get_page(client, "/compare?" + "&".join(f"job={job_id}" for job_id in ids)))
-    epochs, samples = (f"training.epochs={specs[0].training.epochs}", "dataset.train_samples=null")
+    epochs, samples = ("1 epoch", "all training examples")
     assert names == [
         f"none, seed 0, {samples}, {epochs}",
-        f"none, seed 0, {samples}, training.epochs=7",
-        f"none, seed 0, dataset.train_samples=500, {epochs}",
-        "run, seed 0, regularization.dropout.rate=0.5",
-        "run, seed 0, regularization.dropout.rate=0.25",
+        f"none, seed 0, {samples}, 7 epochs",
+        f"none, seed 0, 500 training examples, {epochs}",
+        "run, seed 0, Dropout rate 0.5",
+        "run, seed 0, Dropout rate 0.25",
         "again, seed 0 (1)",
         "again, seed 0 (2)",
         "none, seed 1",

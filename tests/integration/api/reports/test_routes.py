@@ -127,7 +127,7 @@ def test_any_jobs_are_compared(client: httpx.Client, database: Database) -> None
     ]
     report = client.get("/v1/reports", params={"job": [*other, *plain]}).json()
     assert [(variant["name"], variant["n"]) for variant in report["variants"]] == [
-        ("l2 factor=0.001", 2),
+        ("L2 0.001", 2),
         ("none", 2),
     ]
     assert report["baseline"] == "none"
@@ -239,8 +239,8 @@ def test_f8_jobs_that_differ_in_a_text_setting_have_different_names(
     report = client.get("/v1/reports", params={"job": jobs}).json()
     names = [variant["name"] for variant in report["variants"]]
     assert names[:2] == [
-        "batch_normalization momentum=0.9",
-        "batch_normalization momentum=0.9 position=after_activation",
+        "Batch normalization momentum 0.9",
+        "Batch normalization momentum 0.9, position after activation",
     ]
     assert not any(name.endswith(")") for name in names)
     page = client.get("/compare", params={"job": jobs}, headers={"Accept": "text/html"}).text

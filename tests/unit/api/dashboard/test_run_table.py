@@ -172,6 +172,6 @@ def test_a_point_is_named_in_words() -> None:
         "/regularization/l2/factor": 0.0001,
     }
     assert (
-        describe_point(point) == "all training examples, hidden units 512-64, optimizer sgd, l2 factor 0.0001"
+        describe_point(point) == "all training examples, hidden units 512-64, optimizer sgd, L2 factor 0.0001"
     )
     assert describe_point(None) == ""

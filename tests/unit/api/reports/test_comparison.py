@@ -297,11 +297,11 @@ def test_jobs_that_differ_in_their_seed_only_are_one_variant() -> None:
     ]
     subject = grouping.group_jobs(jobs, settings=Settings(), base_url="http://host")
     assert {name: len(group) for name, group in subject.variants.items()} == {
-        "none, batch_size=32": 2,
-        "dropout rate=0.3, batch_size=32": 1,
-        "none, batch_size=64": 1,
+        "none, batch size 32": 2,
+        "Dropout 0.3, batch size 32": 1,
+        "none, batch size 64": 1,
     }
-    assert subject.baseline == "none, batch_size=32"
+    assert subject.baseline == "none, batch size 32"
     own = [job("plain", 0, 0.9), job("L2", 0, 0.9, regularization={"l2": {}})]
     assert list(grouping.group_jobs(own, settings=Settings(), base_url="http://host").variants) == [
         "plain",
