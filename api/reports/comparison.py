@@ -257,7 +257,7 @@ def compare(
 
 def _describe_absence(job: Job) -> str:
     if job.state == JobState.FAILED:
-        return f"{job.error_code}: {job.error_message}"
+        return job.error_message or ""
     if job.state == JobState.CANCELLED:
         return "cancelled"
     return f"{job.epochs_done} of {format_count(job.epochs, 'epoch')} done"

@@ -139,7 +139,7 @@ def _explain_absence(jobs: Sequence[Job], datasets: Collection[str]) -> str | No
     if any(job.dataset not in datasets for job in jobs):
         return "It was trained on another dataset than the baseline, so that the two cannot be compared."
     if jobs and all(job.state == JobState.FAILED and job.error_code for job in jobs):
-        reasons = dict.fromkeys(f"{job.error_code}: {job.error_message}" for job in jobs)
+        reasons = dict.fromkeys(job.error_message or "" for job in jobs)
         failed = "Its job failed" if len(jobs) == 1 else f"All {len(jobs)} jobs failed"
         return f"{failed} ({next(iter(reasons)).removesuffix('.')}{' and others' * (len(reasons) > 1)})."
     return None

@@ -274,7 +274,7 @@ def _show_job(job: Job, history: Sequence[Epoch]) -> None:
         "created": extra.get("created_at"),
         "finished": extra.get("finished_at"),
         "stop reason": extra.get("stop_reason"),
-        "error": job.error and f"{job.error.code}: {job.error.message}",
+        "error": job.error and job.error.message,
     }
     if job.result:
         lines |= {

@@ -298,6 +298,9 @@ def test_a_job_is_shown_with_its_metrics_and_the_remaining_time(full: Service) -
     output = run(full, "show", "job_1").stdout.splitlines()
     assert "regularization   Dropout 0.5, hidden true + L2 0.0001, kind all" in output
     assert "time left        about 8 s" in output
+    failure = {"code": "diverged", "message": "The loss is not a number.", "retryable": False}
+    full.answer("GET /v1/jobs/job_1", (200, job("failed", error=failure)))
+    assert "error            The loss is not a number." in run(full, "show", "job_1").stdout.splitlines()
     full.answer("GET /v1/jobs/job_1", (200, job("queued", spec={"seed": 0, "regularization": {}})))
     assert "regularization   none" in run(full, "show", "job_1").stdout
     assert "time left" not in run(full, "show", "job_1").stdout

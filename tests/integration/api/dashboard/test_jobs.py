@@ -258,12 +258,12 @@ def test_a_job_says_its_momentum_and_why_it_failed_in_words(client: httpx.Client
     sgd = {"optimizer": {"name": "sgd", "learning_rate": 10, "momentum": 0.9}}
     job = create_job(database, training=sgd)
     with database.write() as session:
-        detail = {"code": "diverged", "message": "Too fast.", "retry_in": 3}
+        detail = {"code": "worker_crashed", "message": "Too fast.", "retry_in": 3}
         record_event(session, job, JobState.FAILED, attempt=1, detail=detail)
     text = get_page(client, f"/jobs/{job}")
     assert "sgd, learning rate 10, momentum 0.9" in text
     event = re.sub("<[^>]*>", "", text[text.index('id="events"') :])
-    assert "failed diverged: Too fast. retry in: 3" in event
+    assert "failed worker crashed: Too fast. retry in: 3" in event
     assert ", momentum" not in get_page(client, f"/jobs/{create_job(database)}")
 
 

@@ -133,7 +133,7 @@ def test_missing_jobs_are_reported() -> None:
     assert [
         (missing.variant, missing.seed, missing.state, missing.reason) for missing in comparison.missing
     ] == [
-        ("a", 1, "failed", "diverged: the loss is NaN"),
+        ("a", 1, "failed", "the loss is NaN"),
         ("b", 0, "running", "1 of 2 epochs done"),
         ("b", 1, "queued", "1 of 2 epochs done"),
     ]

@@ -318,5 +318,5 @@ def test_a_variant_whose_every_job_failed_says_why() -> None:
         for name, outcome in (("a", 0.9), ("b", "failed"))
     }
     (built,) = compared(jobs).contrasts
-    assert built.verdict.endswith("All 3 jobs failed (diverged: the loss is NaN).")
+    assert built.verdict.endswith("All 3 jobs failed (the loss is NaN).")
     assert "yet" not in built.verdict

@@ -90,12 +90,12 @@ def test_f5_the_progress_counts_deleted_jobs() -> None:
 
 def test_results_missing_for_the_same_reason_share_a_line() -> None:
     jobs = [gone(JobState.CANCELLED, seed, reason="cancelled") for seed in range(10)]
-    jobs += [gone(JobState.FAILED, 3, variant="b", reason="diverged: the loss is NaN")]
+    jobs += [gone(JobState.FAILED, 3, variant="b", reason="the loss is NaN")]
     # Of two parts each.
     jobs += [gone(JobState.CANCELLED, seed, variant="c", reason="cancelled") for seed in (4, 4, 5, 5)]
     assert formatting.describe_missing(partial(*jobs)) == [
         "a, seeds 0-9: cancelled",
-        "b, seed 3: failed (diverged: the loss is NaN), job job_3",
+        "b, seed 3: failed (the loss is NaN), job job_3",
         "c, seeds 4-5: cancelled",
     ]
 
