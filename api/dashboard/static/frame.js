@@ -1,6 +1,6 @@
 // The header of every page: the search by name, and how busy the workers are.
 
-import { h } from "./elements.js";
+import { formatNumber, h } from "./elements.js";
 import { addRoot } from "./root-path.js";
 
 const DEBOUNCE_MILLISECONDS = 200;
@@ -82,7 +82,7 @@ function startSearch() {
 
 async function showStatus() {
   const status = await fetchJson("/status").catch(() => null);
-  const waiting = status && (status.queued ? `, ${status.queued.toLocaleString("en")} queued` : "");
+  const waiting = status && (status.queued ? `, ${formatNumber(status.queued)} queued` : "");
   let text = "No connection";
   if (status && !status.processes) text = `No worker${waiting}`;
   else if (status?.is_all) text = `${status.running}/${status.processes} busy${waiting}`;

@@ -1,7 +1,7 @@
 // A dataset's files: shown as they would be read, then stored.
 
 import { requestJson, runUnlessBusy } from "./api.js";
-import { formatCount, h } from "./elements.js";
+import { formatCount, formatNumber, h } from "./elements.js";
 
 const SIDE = 28;
 const element = (id) => document.getElementById(id);
@@ -52,8 +52,8 @@ function showPreview({ classes, train_examples: train, test_examples: test, coun
     ...images.map(({ label, pixels }) => h("li", {}, drawImage(pixels), h("span", {}, counts[label].name))));
   element("counts").replaceChildren(...counts.map((count, label) => h("tr", {},
     h("td", { class: "number" }, String(label)), h("th", { scope: "row" }, count.name),
-    h("td", { class: "number" }, count.train.toLocaleString("en")),
-    h("td", { class: "number" }, count.test.toLocaleString("en")))));
+    h("td", { class: "number" }, formatNumber(count.train)),
+    h("td", { class: "number" }, formatNumber(count.test)))));
   element("preview").hidden = false;
 }
 

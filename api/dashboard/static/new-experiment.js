@@ -4,9 +4,9 @@ import { requestJson } from "./api.js";
 import { fillAxes, listenToAxes, readAxes, updateAxes } from "./axes.js";
 import { createMergePatch, equal, fillFields, findTarget, getAt, getDefault, getValue, isObject, onChange, readFields,
   overlay, pickUncontrolled, setAt, setValue, updateVisibility } from "./controls.js";
-import { formatCount, h } from "./elements.js";
+import { formatCount, formatNumber, h } from "./elements.js";
 import { readSeeds, writeSeeds } from "./seeds.js";
-import { bytes, compact, count, seconds, Submission } from "./submission.js";
+import { bytes, compact, seconds, Submission } from "./submission.js";
 
 const element = (id) => document.getElementById(id);
 const [form, base, rules, stoppingRule, variants] = ["new-experiment", "base", "rules", "stopping-rule", "variants"].map(element);
@@ -235,9 +235,9 @@ const submission = new Submission({
   path: "/v1/experiments",
   read: buildBody,
   describe: (cost) => [
-    ["Jobs", cost.reused ? `${count(cost.jobs)}, of which ${count(cost.reused)} have been trained before` : count(cost.jobs)],
+    ["Jobs", cost.reused ? `${formatNumber(cost.jobs)}, of which ${formatNumber(cost.reused)} have been trained before` : formatNumber(cost.jobs)],
     ["Time here", cost.to_train ? seconds(cost.estimated_seconds) : "none: all jobs have been trained before"],
-    ...(cost.max_jobs > cost.jobs ? [["At most", `${count(cost.max_jobs)} jobs${cost.max_seconds === null ? "" : `, ${seconds(cost.max_seconds)}`}`]] : []),
+    ...(cost.max_jobs > cost.jobs ? [["At most", `${formatNumber(cost.max_jobs)} jobs${cost.max_seconds === null ? "" : `, ${seconds(cost.max_seconds)}`}`]] : []),
     ["Memory of the largest job", bytes(cost.memory_bytes)],
     ["Weights to train", formatWeights(Object.values(cost.parameters))],
     ...(cost.detectable ? [["Detectable difference", formatDetectable(cost.detectable)]] : []),
@@ -261,7 +261,7 @@ const submission = new Submission({
 
 function formatWeights(counts) {
   const [minimum, maximum] = [Math.min(...counts), Math.max(...counts)];
-  return minimum === maximum ? count(minimum) : `${compact(minimum)} to ${compact(maximum)}`;
+  return minimum === maximum ? formatNumber(minimum) : `${compact(minimum)} to ${compact(maximum)}`;
 }
 
 const formatDetectable = ({ pairs, accuracy_points: points, effect_size: effectSize }) =>

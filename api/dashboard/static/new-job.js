@@ -1,7 +1,8 @@
 // The form for one job.
 
 import { fillFields, findTarget, initialize, isObject, onChange, overlay, pickUncontrolled, readFields } from "./controls.js";
-import { bytes, count, seconds, Submission } from "./submission.js";
+import { formatNumber } from "./elements.js";
+import { bytes, seconds, Submission } from "./submission.js";
 
 const form = document.getElementById("new-job");
 // The parts of the address's document that the form has no field for.
@@ -24,7 +25,7 @@ const submission = new Submission({
   read,
   describe: (cost) => [
     ["Time", seconds(cost.estimated_seconds)],
-    ["Weights to train", count(cost.parameters)],
+    ["Weights to train", formatNumber(cost.parameters)],
     ["Memory", bytes(cost.memory_bytes)],
   ],
   resolve: (pointer) => [form, pointer],

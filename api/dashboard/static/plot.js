@@ -61,7 +61,10 @@ const getX = (state, value) => (state.categories ? state.categories.indexOf(valu
 
 function render(state) {
   const { svg, plot, container, categories } = state;
-  state.width = container.clientWidth;
+  // In a tab that is not shown: the ResizeObserver draws it when it is. To ask for its width would have the browser lay
+  // out the page at once, with all that has just been added to it.
+  state.width = container.closest("[hidden]") ? 0 : container.clientWidth;
+  if (!state.width) return;
   const [width, height] = [Math.max(state.width, 240), state.width < 480 ? 260 : 330];
   const points = getLines(state).flatMap((line) => line.points);
   const isShown = ({ y }) => y !== null && (!state.log || y > 0);

@@ -1,5 +1,7 @@
 // Points of an experiment's axes in words, as models/run_key.py has them.
 
+import { formatNumber } from "./elements.js";
+
 // What the values of these fields count, said after them.
 const UNITS = { "/dataset/train_samples": "training examples", "/training/epochs": "epochs" };
 
@@ -11,7 +13,7 @@ export function nameAxis(field) {
 
 // Layers are written as 512-512, null as what it stands for.
 export function formatAxisValue(field, value) {
-  if (Number.isInteger(value)) return value.toLocaleString("en-US");
+  if (Number.isInteger(value)) return formatNumber(value);
   if (value === null) return field.endsWith("_samples") ? "all" : "none";
   if (Array.isArray(value)) return value.join("-") || "none";
   return typeof value === "object" ? JSON.stringify(value) : String(value);

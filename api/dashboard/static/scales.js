@@ -1,5 +1,7 @@
 // Scales of a chart's axes: ranges, ticks and positions.
 
+import { formatNumber } from "./elements.js";
+
 // Beyond this many interquartile ranges from the quartiles a value is an outlier that would flatten the rest.
 const FENCE = 10;
 
@@ -48,5 +50,5 @@ function computeLogTicks(low, high, count) {
 export function formatTick(value) {
   const size = Math.abs(value);
   if (value !== 0 && (size < 0.001 || size >= 100_000)) return value.toExponential().replace("e+", "e");
-  return value.toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", "\u2212");
+  return formatNumber(Number(value.toFixed(6))).replace("-", "\u2212");
 }

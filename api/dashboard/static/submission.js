@@ -149,6 +149,4 @@ export function seconds(count) {
   return `about ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
-export const count = (value) => value.toLocaleString("en");
-export const compact = (value) => SHORT.format(value);
+export const compact = (value) => new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format(value);
