@@ -25,6 +25,29 @@ def choose_digits(values: Sequence[float], fewest: int) -> int:
     return fewest if first <= fewest else first + 1
 
 
+def choose_interval_digits(mean: float, ends: Sequence[float | None], fewest: int) -> int:
+    """`choose_digits`, and a few more if that shows on which side of zero the nearer end lies."""
+    known = [end for end in ends if end is not None]
+    digits = choose_digits([mean, *known], fewest)
+    nearer = min(map(abs, filter(None, known)), default=1.0)
+    return next((more for more in range(digits, digits + 4) if round(nearer, more)), digits)
+
+
+def format_signed(value: float, digits: int) -> str:
+    """With its sign; what is rounded to zero has none."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
+
+
+def format_signed_interval(mean: float, low: float | None, high: float | None, fewest: int) -> str:
+    """A signed difference, with its interval unless an end is unknown: `+0.12 (-0.05 to +0.29)`."""
+    digits = choose_interval_digits(mean, (low, high), fewest)
+    text = format_signed(mean, digits)
+    if low is None or high is None:
+        return text
+    return f"{text} ({format_signed(low, digits)} to {format_signed(high, digits)})"
+
+
 PERCENT, NATS, NUMBER = Format("%", 2, 100.0), Format("nats"), Format()
 POINTS = Format("points", 2, 100.0)
 """Of a difference of two shares: percentage points."""

@@ -29,7 +29,7 @@ from models.experiments import find_datasets
 from models.follow_ups import choose_fresh_seeds
 from models.formatting import format_count, format_duration
 from models.identifiers import OWNER_PATTERN
-from models.metrics import REPORTED
+from models.metrics import REPORTED, format_signed_interval
 from models.run_key import describe_point, format_point, name_axis
 from models.settings import Settings
 from models.states import JobState
@@ -112,7 +112,7 @@ def draw_forest(differences: Sequence[AccuracyDifference]) -> list[dict[str, Any
 
     return [
         {
-            "text": f"{item.variant}: {item.mean:+.2f} points ({item.low:+.2f} to {item.high:+.2f})",
+            "text": f"{item.variant}: {format_signed_interval(item.mean, item.low, item.high, 2)} points",
             "call": item.call,
             "low": scale(item.low),
             "mean": scale(item.mean),

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from api.reports.evidence import Evidence, Measured, Step
-from api.reports.schemas import Advice, Comparison, Consideration
+from api.reports.schemas import Advice, Comparison, Consideration, Difference
 from models.dataset_spec import compute_wrong_share
 from models.experiments import FEWEST_PAIRS, Regime
 from models.inference import LEVELS
-from models.metrics import choose_digits
+from models.metrics import choose_digits, choose_interval_digits, format_signed
 from models.records import CORRUPTIONS
 from models.statistics import CONFIDENCE
 
@@ -185,7 +185,7 @@ def _describe_gain_along(unit: str, steps: dict[str, list[Step]], *, grows_with_
     for name, item in steps.items():
         if len(item) < 2:
             continue
-        gains = "; ".join(f"{step.size:,.0f} {unit}: {step.gain.mean:+.4f}" for step in item)
+        gains = "; ".join(f"{step.size:,.0f} {unit}: {format_signed(step.gain.mean, 4)}" for step in item)
         text = f"What {name} takes off the test loss: {gains} nats. {_describe_trend(item, grows_with_size)}"
         references = [
             item
@@ -243,9 +243,7 @@ def recommend_for_accuracy(evidence: Evidence) -> Iterator[Advice]:
     elif better:
         confidence = 1 - LEVELS[evidence.regime]
         gains = "; ".join(
-            f"{item.variant.name}, {gain.mean:+.2f} points"
-            f"{_format_interval(gain.simultaneous_low, gain.simultaneous_high, confidence, 2)}"
-            f"{_describe_price(item, evidence)}"
+            f"{item.variant.name}, {_format_points(gain, confidence)}{_describe_price(item, evidence)}"
             for item, gain in better
         )
         text = f"For accuracy: {gains}."
@@ -318,9 +316,10 @@ def recommend_for_damaged_images(evidence: Evidence) -> Iterator[Advice]:
         if low <= 0 or pair is None or pair[1].call == "lower":
             continue
         better = True
+        digits = choose_interval_digits(100 * high, (100 * low, 100 * high), 1)
         text = (
-            f"For images unlike the test images: {item.variant.name} classifies {100 * low:.1f} to "
-            f"{100 * high:.1f} percentage points ({_name_further_interval(evidence.regime)}) more "
+            f"For images unlike the test images: {item.variant.name} classifies {100 * low:.{digits}f} to "
+            f"{100 * high:.{digits}f} percentage points ({_name_further_interval(evidence.regime)}) more "
             f"of the {kinds} correctly than {evidence.baseline_name}."
         )
         yield build_advice(text, f"/robustness/{evidence.robustness[item.variant.name]}/difference")
@@ -358,11 +357,19 @@ def build_advice(text: str, *evidence: str) -> Advice:
     return Advice(text=text, evidence=list(evidence))
 
 
-def _format_interval(low: float | None, high: float | None, confidence: float, digits: int = 4) -> str:
+def _format_points(gain: Difference, confidence: float) -> str:
+    low, high = gain.simultaneous_low, gain.simultaneous_high
+    digits = choose_interval_digits(gain.mean, (low, high), 2)
+    return f"{format_signed(gain.mean, digits)} points{_format_interval(low, high, confidence, digits)}"
+
+
+def _format_interval(low: float | None, high: float | None, confidence: float, fewest: int = 4) -> str:
     # Values that agree to the last digit have no interval worth showing.
     if low is None or high is None or low == high:
         return ""
-    return f" ({_name_interval(confidence)} {low:.{digits}f} to {high:.{digits}f})"
+    digits = choose_interval_digits(high, (low, high), fewest)
+    ends = (f"{round(end, digits) + 0.0:.{digits}f}" for end in (low, high))
+    return f" ({_name_interval(confidence)} {' to '.join(ends)})"
 
 
 def _name_interval(confidence: float) -> str:

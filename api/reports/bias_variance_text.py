@@ -11,6 +11,7 @@ from api.reports.csv_table import escape_formula
 from api.reports.formatting import UNKNOWN
 from models.decompositions import CrossEntropyParts, Measured
 from models.formatting import format_count
+from models.metrics import choose_interval_digits, format_signed
 from models.run_key import describe_point, name_variant
 
 EXPLANATION = (
@@ -90,7 +91,7 @@ def _describe_change(change: CrossEntropyParts) -> str:
 
 def _describe_part(part: str, change: Measured) -> str:
     value, low, high = (
-        _format_number(number, change, "+") for number in (change.value, change.low, change.high)
+        _format_number(number, change, signed=True) for number in (change.value, change.low, change.high)
     )
     if change.low is None or change.high is None:
         return f"{part} {value} nats, without an interval"
@@ -109,7 +110,9 @@ def build_rows(report: BiasVarianceReport) -> list[list[str]]:
     for item in report.items or ():
         name, loss = name_variant(item.variant, item.point), item.cross_entropy
         cells = [_format_measured(getattr(loss, part, None)) for part in ("bias", "variance", "mean_loss")]
-        cells += [_format_measured(getattr(differences.get(name), part, None), "+") for part in _PARTS]
+        cells += [
+            _format_measured(getattr(differences.get(name), part, None), signed=True) for part in _PARTS
+        ]
         rows.append([name, *cells, str(item.seeds)])
     return rows
 
@@ -170,25 +173,24 @@ def _get_value(item: BiasVarianceItem, part: str) -> float:
     return value
 
 
-def _format_measured(measured: Measured | None, sign: str = "") -> str:
+def _format_measured(measured: Measured | None, *, signed: bool = False) -> str:
     if measured is None:
         return UNKNOWN
     value, low, high = (
-        _format_number(number, measured, sign) for number in (measured.value, measured.low, measured.high)
+        _format_number(number, measured, signed=signed)
+        for number in (measured.value, measured.low, measured.high)
     )
     return f"{value} ({low} to {high})" if low else value
 
 
-def _format_number(number: float | None, measured: Measured, sign: str = "") -> str:
+def _format_number(number: float | None, measured: Measured, *, signed: bool = False) -> str:
     """Three digits after the point, or two of the value that matter if it is smaller; never `-0.000`.
 
-    As many more as it takes to see that an interval does not hold zero.
+    A few more if that shows on which side of zero the interval ends.
     """
     if number is None:
         return ""
     size = abs(measured.value)
     digits = 3 if size >= 0.01 or not size else min(1 - math.floor(math.log10(size)), 6)
-    nearer = min(map(abs, (measured.low or 0.0, measured.high or 0.0)))
-    if (measured.low or 0.0) * (measured.high or 0.0) > 0:
-        digits = next((more for more in range(digits, 6) if round(nearer, more)), 6)
-    return f"{round(number, digits) + 0.0:{sign}.{digits}f}"
+    digits = choose_interval_digits(measured.value, (measured.low, measured.high), digits)
+    return format_signed(number, digits) if signed else f"{round(number, digits) + 0.0:.{digits}f}"

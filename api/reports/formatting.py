@@ -10,7 +10,16 @@ from typing import Any
 from api.reports.robustness_schemas import RobustnessReport
 from api.reports.schemas import Comparison, Difference, MetricSummary, Missing, VariantReport
 from models.formatting import format_count
-from models.metrics import CONTRASTED, METRICS, PERCENT, REPORTED, VARIANT_METRICS, Metric, choose_digits
+from models.metrics import (
+    CONTRASTED,
+    METRICS,
+    PERCENT,
+    REPORTED,
+    VARIANT_METRICS,
+    Metric,
+    choose_digits,
+    format_signed_interval,
+)
 from models.records import CORRUPTIONS
 
 UNKNOWN = "-"
@@ -26,20 +35,7 @@ def format_difference(difference: Difference | None, digits: int) -> str:
     """
     if difference is None:
         return UNKNOWN
-    ends = get_interval(difference)
-    digits = choose_interval_digits(difference.mean, ends, digits)
-    mean, *texts = (
-        None if value is None else format_signed(value, digits) for value in (difference.mean, *ends)
-    )
-    return f"{mean} ({texts[0]} to {texts[1]})" if None not in texts else str(mean)
-
-
-def choose_interval_digits(mean: float, ends: Sequence[float | None], fewest: int) -> int:
-    """`choose_digits`, and a few more if that shows on which side of zero the nearer end lies."""
-    known = [end for end in ends if end is not None]
-    digits = choose_digits([mean, *known], fewest)
-    nearer = min(map(abs, filter(None, known)), default=1.0)
-    return next((more for more in range(digits, digits + 4) if round(nearer, more)), digits)
+    return format_signed_interval(difference.mean, *get_interval(difference), digits)
 
 
 def get_interval(difference: Difference) -> tuple[float | None, float | None]:
@@ -47,11 +43,6 @@ def get_interval(difference: Difference) -> tuple[float | None, float | None]:
     if difference.tested:
         return difference.simultaneous_low, difference.simultaneous_high
     return difference.low, difference.high
-
-
-def format_signed(value: float, digits: int) -> str:
-    """With its sign, but without that of a rounded zero."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def format_p_value(p: float | None, level: float = 0.05) -> str:
@@ -243,9 +234,7 @@ def _format_robustness(report: RobustnessReport, kind: str) -> str:
     difference = report.kind_differences.get(kind) if kind else report.difference
     if difference is None:
         return f"{100 * (report.kinds[kind] if kind else report.accuracy).mean:.1f} %"
-    low, high = difference.low, difference.high
-    interval = "" if low is None or high is None else f" ({low:+.1f} to {high:+.1f})"
-    return f"{difference.mean:+.1f}{interval}"
+    return format_signed_interval(difference.mean, difference.low, difference.high, 1)
 
 
 def build_network_rows(comparison: Comparison) -> list[list[str]]:

@@ -29,6 +29,7 @@ from models.memorization import (
     compute_mean,
     compute_replicates,
 )
+from models.metrics import format_signed_interval
 from models.run_key import format_point, name_variant, parse_point
 from models.settings import Settings
 from models.store.experiment_runs import ExperimentRun
@@ -243,7 +244,9 @@ def _describe(item: MemorizationItem, baseline: str) -> str:
         f"Memorized beyond chance: {format_count(item.memorized or 0, 'image')}.",
     ]
     if item.difference:
-        sentences.append(f"Mean estimate minus that of {baseline}: {_format_mean(item.difference)}.")
+        change = item.difference
+        text = format_signed_interval(change.value, change.low, change.high, 4)
+        sentences.append(f"Mean estimate minus that of {baseline}: {text}.")
     return " ".join(sentences)
 
 

@@ -19,6 +19,7 @@ from api.reports.advice import (
 from api.reports.evidence import Evidence, Measured
 from api.reports.recommendation_schemas import Answer, MeasuredTask, Need, Task
 from api.reports.schemas import Advice, Comparison
+from api.reports.verdicts import format_amount
 from models.cost import estimate_cost
 from models.dataset_cards import DATASETS
 from models.documents import Document
@@ -171,7 +172,8 @@ def advise_on_accuracy(evidence: Evidence) -> Iterator[Advice]:
     worse = [(item, pair) for item, pair in pairs if pair and pair[1].call == "lower"]
     if worse:
         losses = "; ".join(
-            f"{item.variant.name}, {difference.mean:+.2f} points" for item, (_, difference) in worse
+            f"{item.variant.name}, {format_amount(difference.mean, 'points')}"
+            for item, (_, difference) in worse
         )
         text = f"Test accuracy is lower than {evidence.baseline_name}'s with: {losses}."
         yield build_advice(text, *(reference for _, (reference, _) in worse))

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 from api.reports import bias_variance_text
-from api.reports.formatting import UNKNOWN, choose_interval_digits, format_signed
+from api.reports.formatting import UNKNOWN
 from api.reports.schemas import Comparison
 from api.reports.target_schemas import Median
 from api.reports.tuning_schemas import TuningReport
 from models.decompositions import Measured
 from models.formatting import format_count
-from models.metrics import COUNT, GIGAFLOP, SECONDS, Format
+from models.metrics import COUNT, GIGAFLOP, SECONDS, Format, format_signed_interval
 from models.run_key import format_tuned_value, name_axis
 
 _ENSEMBLES = (
@@ -99,9 +99,9 @@ def build_sections(comparison: Comparison) -> list[Section]:
         ]
         for item in comparison.ensembles:
             one, *_, most = item.sizes
-            losses = [f"{one.loss:.4f}", f"{most.loss:.4f}", format_measured(item.loss, 4)]
+            losses = [f"{one.loss:.4f}", f"{most.loss:.4f}", _format_measured(item.loss, 4)]
             accuracies = [f"{100 * one.accuracy:.2f} %", f"{100 * most.accuracy:.2f} %"]
-            points = format_measured(item.accuracy_points, 2)
+            points = _format_measured(item.accuracy_points, 2)
             rows.append([item.variant, str(most.members), *losses, points, *accuracies])
         sections.append(
             Section("ensembles", "Ensembles of the seeds", rows, charts=["ensembles"], notes=[_ENSEMBLES])
@@ -165,11 +165,5 @@ def _format_median(median: Median, form: Format) -> str:
     return value if median.low is None else f"{value} ({low} to {high})"
 
 
-def format_measured(measured: Measured, digits: int) -> str:
-    """A signed difference with its interval: `-0.0123 (-0.0151 to -0.0095)`."""
-    low, high = measured.low, measured.high
-    digits = choose_interval_digits(measured.value, (low, high), digits)
-    value = format_signed(measured.value, digits)
-    if low is None or high is None:
-        return value
-    return f"{value} ({format_signed(low, digits)} to {format_signed(high, digits)})"
+def _format_measured(measured: Measured, digits: int) -> str:
+    return format_signed_interval(measured.value, measured.low, measured.high, digits)

@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.reports.axis_schemas import AxisUsed
-from api.reports.formatting import choose_interval_digits, format_p_value, format_signed, get_interval
+from api.reports.formatting import format_p_value, get_interval
 from api.reports.gains import summarize_calls
 from api.reports.points import remove_point
 from api.reports.schemas import Confounder, Contrast, Difference
 from models.experiments import FEWEST_PAIRS, Regime
 from models.formatting import format_count
 from models.inference import Plan
-from models.metrics import METRICS, Metric, choose_digits
+from models.metrics import METRICS, Metric, choose_digits, choose_interval_digits, format_signed
 
 _ONE_PAIR = "One pair: this shows what happened, not what would happen again."
 _DIGITS = {"points": 2, "nats": 4}
@@ -261,7 +261,8 @@ def _describe_generalization(contrast: Contrast) -> list[str]:
     too_wide = equivalence is not None and equivalence.equivalent and max(-low, high) > equivalence.margin
     if not too_far and not too_wide:
         return []
-    ends = " to ".join(format_signed(end, 2) for end in (low, high))
+    digits = choose_interval_digits(difference.mean, (low, high), 2)
+    ends = " to ".join(format_signed(end, digits) for end in (low, high))
     return [f"On other test images that need not hold (95 % interval {ends} for new images as well)."]
 
 

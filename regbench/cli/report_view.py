@@ -1,6 +1,6 @@
 """A report on a terminal: the headline, each difference as a line, and the table of means to the width."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from models.metrics import METRICS, VARIANT_METRICS, Metric
+from models.metrics import METRICS, VARIANT_METRICS, Metric, format_signed_interval
 from models.run_key import format_axis_value, name_axis
 from regbench.base import to_one_line
 from regbench.reports import Contrast, Report
@@ -106,9 +106,8 @@ def _get_interval(difference: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _format_numbers(difference: Mapping[str, Any], metric: Metric, *, with_interval: bool) -> str:
-    values: Iterable[float] = (difference["mean"], *_get_interval(difference))
-    mean, *ends = (f"{value:+.{metric.format.digits}f}" for value in values)
-    return f"{mean} ({ends[0]} to {ends[1]})" if ends and with_interval else mean
+    low, high = (_get_interval(difference) if with_interval else ()) or (None, None)
+    return format_signed_interval(difference["mean"], low, high, metric.format.digits)
 
 
 def _build_table(report: Report) -> Table:

@@ -268,6 +268,18 @@ def test_an_interval_is_cut_only_where_it_would_flatten_the_others(page: Page, f
     expect(rows.locator(".cut")).to_have_count(0)
 
 
+def test_an_interval_that_ends_near_zero_shows_on_which_side(page: Page, finished: str) -> None:
+    rows = _show_differences(page, finished, [(0.2, -0.004, 0.4), (-0.001, -0.4, 0.4), (0.0, 0.0, 0.0)])
+    cells = rows.locator("td[data-label^='Test accuracy']")
+    expect(cells).to_have_text(
+        [
+            "+0.200 \u22120.004 to +0.400 not called",
+            "0.00 \u22120.40 to +0.40 not called",
+            "0.00 0.00 to 0.00 not called",
+        ]
+    )
+
+
 def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_path: Path) -> None:
     page.goto(f"/experiments/{finished}")
     page.get_by_role("tab", name="Report and data").click()

@@ -2,7 +2,8 @@
 
 import { showAlongAxis } from "./charts.js";
 import { h } from "./elements.js";
-import { chooseInterval, formatSigned, getOutcome } from "./measures.js";
+import { chooseInterval, getOutcome } from "./measures.js";
+import { chooseIntervalDigits, formatSigned } from "./numbers.js";
 import { findParameters } from "./parallel.js";
 import { formatAxisValue } from "./points.js";
 
@@ -63,9 +64,11 @@ function buildGrids(report, metric) {
     const contrast = report.contrasts.find((item) => item.variant === variant && equal(item.point[rows.field], row) && equal(item.point[columns.field], column));
     const difference = chooseInterval(contrast?.differences?.[metric.name]);
     if (!difference) return h("td", { class: "number" }, "no pair");
+    const { mean, low, high } = difference;
+    const digits = chooseIntervalDigits(mean, [low, high], metric.digits);
     return h("td", { class: `number gain-cell ${getOutcome(difference, metric)}`, title: difference.call ? `called ${difference.call}` : "not called" },
-      h("b", {}, formatSigned(difference.mean, metric.digits)), difference.call === null ? null : " \u25cf",
-      difference.low === null ? null : h("small", {}, `${formatSigned(difference.low, metric.digits)} to ${formatSigned(difference.high, metric.digits)}`));
+      h("b", {}, formatSigned(mean, digits)), difference.call === null ? null : " \u25cf",
+      low === null ? null : h("small", {}, `${formatSigned(low, digits)} to ${formatSigned(high, digits)}`));
   };
   return [
     ...variants.map((variant, index) => h("div", { class: "scroll", role: "group", "aria-labelledby": `gains-${index}`, tabindex: 0 },

@@ -2,7 +2,8 @@
 
 import { h, s } from "./elements.js";
 import { saveCsv } from "./export.js";
-import { buildSaveButton, chooseDigits, chooseInterval, formatSigned, getOutcome } from "./measures.js";
+import { buildSaveButton, chooseInterval, getOutcome } from "./measures.js";
+import { chooseDigits, chooseIntervalDigits, formatSigned } from "./numbers.js";
 import { describePoint, formatAxisValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
 import { buildTermLinker } from "./terms.js";
 
@@ -48,7 +49,7 @@ function formatDifferences(report, columns) {
   for (const [index, { variant, point, seeds }] of report.contrasts.entries()) {
     lines.push([variant, ...getPointCells(point), String(seeds.length), ...columns.flatMap(({ differences, digits }) => {
       const { mean = null, low = null, high = null, call = null } = differences[index] ?? {};
-      const places = chooseDigits([mean, low, high], digits);
+      const places = chooseIntervalDigits(mean, [low, high], digits);
       return [...[mean, low, high].map((value) => (value === null ? "" : value.toFixed(places))), call ?? "not called"];
     })]);
   }
@@ -69,7 +70,8 @@ function computeReach(differences, { limit }) {
 const toX = (value, reach) => WIDTH / 2 + (clamp(value, reach) / reach) * (WIDTH / 2 - 6);
 const clamp = (value, reach) => Math.min(Math.max(value, -reach), reach);
 
-function buildAxis({ reach, better, digits }) {
+function buildAxis({ reach, better, digits: fewest }) {
+  const digits = chooseDigits([reach], fewest);
   const [left, right] = better === "lower" ? ["better", "worse"] : ["worse", "better"];
   return s("svg", { class: "forest-axis", viewBox: `0 0 ${WIDTH} 30`, role: "img",
     "aria-label": `From ${formatSigned(-reach, digits)} to ${formatSigned(reach, digits)}; ${left} to the left` },
@@ -104,7 +106,7 @@ function buildCell(difference, column) {
   const label = `${column.title}, ${column.unit}`;
   if (!difference) return h("td", { "data-label": label }, "no pair");
   const { mean, low, high } = difference;
-  const digits = chooseDigits([mean, low, high], column.digits);
+  const digits = chooseIntervalDigits(mean, [low, high], column.digits);
   return h("td", { "data-label": label }, buildInterval(difference, column), h("b", {}, formatSigned(mean, digits)),
     low === null ? null : h("small", {}, ` ${formatSigned(low, digits)} to ${formatSigned(high, digits)}`),
     h("span", { class: "visually-hidden" }, difference.call ? ` called ${difference.call}` : " not called", describeCut(difference, column)));

@@ -8,15 +8,6 @@ export const COMPARED = METRICS.filter((metric) => metric.compared).map(({ name,
 export const formatLabel = ({ title, format }) => (format.unit ? `${title}, ${format.unit}` : title);
 export const getMeasure = (name) => COMPARED.find((measure) => measure.name === name) ?? COMPARED[0];
 
-export const formatSigned = (value, digits) => (value > 0 ? "+" : value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
-
-// `fewest` digits after the point, or two significant ones of the largest value if those would show none.
-export function chooseDigits(values, fewest) {
-  const largest = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)));
-  const first = largest ? -Math.floor(Math.log10(largest)) : 0;
-  return first <= fewest ? fewest : first + 1;
-}
-
 // Of a tested metric the interval that agrees with what is called.
 export function chooseInterval(difference) {
   if (!difference) return null;

@@ -3,6 +3,7 @@
 // dragging, a logarithmic axis, images and a table of its numbers. Colours are classes of charts.css.
 
 import { h, s } from "./elements.js";
+import { chooseIntervalDigits } from "./numbers.js";
 import { savePng, saveSvg } from "./save-chart.js";
 import { computeRange, computeTicks, formatTick, makeScale } from "./scales.js";
 
@@ -244,8 +245,10 @@ function showCursor(state, value) {
 
 const formatX = (state, value) => state.plot.x.ticks?.find(([tick]) => tick === value)?.[1] ?? String(value);
 
-function formatPoint({ plot: { y: { digits } } }, { y, low, high, note }) {
-  const interval = low === null || low === undefined ? "" : ` (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
+function formatPoint({ plot: { y: { digits: fewest } } }, { y, low, high, note }) {
+  const bounded = low !== null && low !== undefined;
+  const digits = bounded ? chooseIntervalDigits(y, [low, high], fewest) : fewest;
+  const interval = !bounded ? "" : ` (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
   return `${y.toFixed(digits)}${interval}${note ? `, ${note}` : ""}`;
 }
 

@@ -2,7 +2,8 @@
 
 import { h } from "./elements.js";
 import { saveCsv } from "./export.js";
-import { METRICS, buildSaveButton, chooseDigits, formatLabel, formatSigned } from "./measures.js";
+import { METRICS, buildSaveButton, formatLabel } from "./measures.js";
+import { chooseIntervalDigits, formatSigned } from "./numbers.js";
 import { formatTunedValue, getPointCells, getPointHeads, nameAxis } from "./points.js";
 import { addRoot } from "./root-path.js";
 import { buildTrialLines } from "./trial-lines.js";
@@ -113,7 +114,7 @@ const formatPoint = (point) => Object.entries(point ?? {}).map(([field, value]) 
 
 function buildMeasured(measured, format) {
   if (!measured) return h("td", { class: "number" });
-  const digits = chooseDigits([measured.value], 3);
+  const digits = chooseIntervalDigits(measured.value, [measured.low, measured.high], 3);
   const ends = [measured.low, measured.high].map((value) => value !== null && format(value, digits));
   return h("td", { class: "number" }, format(measured.value, digits), measured.low !== null && h("small", {}, ends.join(" to ")));
 }
@@ -208,7 +209,8 @@ function buildRobustnessCell({ accuracy, kinds, difference, kind_differences: di
   const compared = kind ? differences[kind] : difference;
   if (!compared) return `${(100 * (kind ? kinds[kind] : accuracy).mean).toFixed(1)} %`;
   const { mean, low, high } = compared;
-  return [formatSigned(mean, 1), low === null ? null : h("small", {}, `${formatSigned(low, 1)} to ${formatSigned(high, 1)}`)];
+  const digits = chooseIntervalDigits(mean, [low, high], 1);
+  return [formatSigned(mean, digits), low === null ? null : h("small", {}, `${formatSigned(low, digits)} to ${formatSigned(high, digits)}`)];
 }
 
 export function buildNotes(report) {

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from api.reports.charts import drawing
 from api.reports.formatting import get_interval
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
+from models.metrics import choose_interval_digits, format_signed
 from models.statistics import CONFIDENCE
 
 MAX_ROWS = 30
@@ -65,6 +66,7 @@ def draw_differences(comparison: Comparison) -> Figure:
             axes.axvspan(-max(margins), max(margins), color="#eeeeee", zorder=0, linewidth=0)
         for row, difference in enumerate(differences[metric]):
             low, high = get_interval(difference)
+            shown = choose_interval_digits(difference.mean, (low, high), digits)
             if low is not None and high is not None:
                 axes.plot([low, high], [row, row], color="black", linewidth=1.4, solid_capstyle="butt")
             axes.plot(
@@ -72,7 +74,7 @@ def draw_differences(comparison: Comparison) -> Figure:
                 markerfacecolor="black" if difference.call else "white",
             )  # fmt: skip
             axes.annotate(
-                f"{round(difference.mean, digits) + 0.0:+.{digits}f}",
+                format_signed(difference.mean, shown),
                 (difference.mean, row), xytext=(0, -4), textcoords="offset points", ha="center", va="top",
                 fontsize=7, color="#333333", bbox=_LABEL_BOX,
             )  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 
 from api.reports import formatting, latex
 from api.reports.schemas import Differences, Metrics
-from models.metrics import CONTRASTED, METRICS, REPORTED, EvaluationMetrics
+from models.metrics import CONTRASTED, METRICS, REPORTED, EvaluationMetrics, format_signed_interval
 from tests import comparisons
 
 
@@ -46,6 +46,25 @@ def test_no_number_rounds_to_nothing() -> None:
     # The rounding of the numbers themselves is no interval.
     assert accuracy.format_value(0.97, 1e-15) == "97.00 ±0.00"
     assert (epochs.format_value(3.0), epochs.format_value(3.25)) == ("3", "3.2")
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "text"),
+    [
+        (0.2, -0.1, 0.5, "+0.20 (-0.10 to +0.50)"),
+        (0.198, -0.004, 0.4, "+0.198 (-0.004 to +0.400)"),
+        (-0.198, -0.4, 0.00004, "-0.19800 (-0.40000 to +0.00004)"),
+        (-0.001, -0.4, 0.4, "0.00 (-0.40 to +0.40)"),
+        (0.0, 0.0, 0.0, "0.00 (0.00 to 0.00)"),
+        # The rounding of the numbers themselves is on no side.
+        (0.2, -1e-17, 0.4, "+0.20 (0.00 to +0.40)"),
+        (-0.001, None, None, "-0.0010"),
+    ],
+)
+def test_an_interval_shows_on_which_side_of_zero_it_ends(
+    mean: float, low: float | None, high: float | None, text: str
+) -> None:
+    assert format_signed_interval(mean, low, high, 2) == text
 
 
 def test_a_difference_of_two_percentages_is_in_points() -> None:

@@ -1,6 +1,7 @@
 """What a terminal shows of reports and jobs, at 80 columns and fewer."""
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -58,6 +59,15 @@ def test_a_report_with_axes_has_a_row_for_each_variant_and_point(width: int) -> 
     assert [value for value, _ in table] == ["250"] * 3 + ["100,000"] * 3
     if width == 80:
         assert [name for _, name in table] == 2 * ["none", "dropout", "L2"]
+
+
+def test_an_interval_that_ends_near_zero_shows_on_which_side() -> None:
+    document = json.loads(comparisons.full(("none", "dropout")).model_dump_json())
+    accuracy = document["contrasts"][0]["differences"]["test_accuracy_points"]
+    accuracy |= {"mean": 0.198, "simultaneous_low": -0.004, "simultaneous_high": 0.4}
+    console = make_console(80)
+    print_report(Report.model_validate(document), console, "http://x/1")
+    assert any(line.endswith(" +0.198 (-0.004 to +0.400)") for line in get_lines(console))
 
 
 def test_without_unicode_an_interval_is_drawn_in_ascii() -> None:

@@ -281,7 +281,7 @@ def test_the_list_is_filtered_sorted_and_shows_each_answer(client: httpx.Client,
     assert list_ids("owner=nobody") == []
     text = get_page(client, "/experiments?q=first")
     assert "dropout raises the test accuracy of none" in text
-    assert re.search(r"baseline: dropout: \+\d\.\d\d points \(\+", text)
+    assert re.search(r"baseline: dropout: \+\d\.\d\d \(\+\d\.\d\d to \+\d\.\d\d\) points", text)
     assert '<g class="higher">' in text
     # An experiment's own page has the answer of each metric before a script has fetched the report.
     answers = client.get(f"/v1/experiments/{first['id']}/report").json()["answers"]

@@ -142,7 +142,7 @@ def test_more_for_larger_networks_is_advised_only_where_gain_and_gap_grow() -> N
     growing = of("complexity", recommend(widths({"narrow": 0.0, "middle": 0.03, "wide": 0.06})))
     assert growing.not_tested is None
     assert "the larger it is, the more it pays" in texts(growing.advice)
-    assert "10,000 parameters: +0.0000; 100,000 parameters: +0.0300" in texts(growing.advice)
+    assert "10,000 parameters: 0.0000; 100,000 parameters: +0.0300" in texts(growing.advice)
     flat = of("complexity", recommend(widths({"narrow": 0.03, "middle": 0.06, "wide": 0.03})))
     assert "No steady growth can be shown" in texts(flat.advice)
     assert "more it pays" not in texts(flat.advice)

@@ -62,10 +62,10 @@ def test_a_table_without_differences_says_why(monkeypatch: pytest.MonkeyPatch) -
     assert any(note.startswith("Without differences: no variant shares") for note in list_notes(report))
 
 
-def test_an_interval_near_zero_does_not_look_as_if_it_held_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interval_that_ends_near_zero_shows_on_which_side(monkeypatch: pytest.MonkeyPatch) -> None:
     report = build(monkeypatch, [500], [])
     near, beyond = Measured(-0.093, -0.187, -0.00021), Measured(-0.093, -0.187, 0.00021)
     parts = CrossEntropyParts(mean_loss=near, bias=near, variance=beyond)
     changed = [report.differences[0].model_copy(update={"cross_entropy": parts})]
     row = build_rows(report.model_copy(update={"differences": changed}))[-1]
-    assert row[4:6] == ["-0.0930 (-0.1870 to -0.0002)", "-0.093 (-0.187 to +0.000)"]
+    assert row[4:6] == ["-0.0930 (-0.1870 to -0.0002)", "-0.0930 (-0.1870 to +0.0002)"]

@@ -154,7 +154,7 @@ def test_one_seed_shows_what_happened_and_no_more() -> None:
         None,
     )
     verdict = comparison.contrasts[0].verdict
-    assert verdict.startswith("Test accuracy +2.00 points, test loss +0.0000 nats")
+    assert verdict.startswith("Test accuracy +2.00 points, test loss 0.0000 nats")
     assert verdict.endswith("One pair: this shows what happened, not what would happen again.")
 
 

@@ -46,7 +46,7 @@ def test_without_a_pair_there_is_no_verdict() -> None:
 
 def test_one_pair_shows_what_happened_and_no_more() -> None:
     text = verdict([0.02])
-    assert text.startswith("Test accuracy +2.00 points, test loss +0.0000 nats.")
+    assert text.startswith("Test accuracy +2.00 points, test loss 0.0000 nats.")
     assert text.endswith("One pair: this shows what happened, not what would happen again.")
 
 
@@ -136,7 +136,7 @@ def test_enough_pairs_that_show_nothing_say_what_they_would_have_shown() -> None
 
 def test_a_small_difference_is_reported_as_small() -> None:
     assert verdict(TINY).startswith(
-        "Test accuracy stays within 0.2 points of the baseline's (+0.00 points; two one"
+        "Test accuracy stays within 0.2 points of the baseline's (0.00 points; two one"
     )
     small = verdict([0.0010, 0.0011, 0.0009, 0.0010, 0.0012, 0.0010])
     assert small.startswith("Test accuracy is higher by 0.10 points, though by less than 0.2 points (95.5 %")
@@ -171,7 +171,7 @@ def test_the_example_of_the_seed_document_can_be_reported() -> None:
         {"test_accuracy": 0.0002 * scatter, "test_loss": -0.036 + 0.002 * scatter},
         {"test_accuracy": 0.978, "test_loss": 0.108},
     )
-    assert text.startswith("Test accuracy stays within 0.2 points of the baseline's (+0.00 points")
+    assert text.startswith("Test accuracy stays within 0.2 points of the baseline's (0.00 points")
     assert "Test loss is lower by 0.0360 nats, 33 % (95.5 % interval -0.0" in text
 
 
