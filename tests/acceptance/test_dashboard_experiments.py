@@ -280,6 +280,21 @@ def test_an_interval_that_ends_near_zero_shows_on_which_side(page: Page, finishe
     )
 
 
+def test_pairs_of_every_part_of_the_training_data_are_drawn(page: Page, finished: str) -> None:
+    def divide(route: Route) -> None:
+        answer = route.fetch()
+        report = answer.json()
+        for variant in report["variants"]:
+            variant["seeds"] = [item | {"part": part} for item in variant["seeds"] for part in (0, 1)]
+        route.fulfill(response=answer, json=report)
+
+    page.route("**/report?format=json", divide)
+    page.goto(f"/experiments/{finished}")
+    page.get_by_role("tab", name="Seeds").click()
+    lines = [f"seed {seed}, part {part}" for seed in (0, 1) for part in (0, 1)]
+    expect(page.locator("#seed-pairs .plot-legend button")).to_have_text(lines, timeout=TIMEOUT_MS)
+
+
 def test_saved_tables_equal_the_displayed_ones(page: Page, finished: str, tmp_path: Path) -> None:
     page.goto(f"/experiments/{finished}")
     page.get_by_role("tab", name="Report and data").click()

@@ -75,13 +75,15 @@ export function showComparison(container, jobs, metric) {
   });
 }
 
-// The measure of each seed in each variant, joined over the variants: pairs of models with the same seed.
+// The measure of each seed, and of each part of the training data where it is divided, in each variant, joined over the
+// variants: pairs of models with the same seed and part.
 export function showPairs(container, variants, { title, valueUnit, digits, scale, field }) {
-  const seeds = [...new Set(variants.flatMap((variant) => variant.seeds.map(({ seed }) => seed)))];
+  const nameRun = ({ seed, part }) => `seed ${seed}${part === null ? "" : `, part ${part}`}`;
+  const runs = [...new Set(variants.flatMap((variant) => variant.seeds.map(nameRun)))];
   drawPlot(container, {
     key: field, label: `${title} of each seed in each variant`, x: { title: "Variant", type: "category" },
     y: { title: `${title}, ${valueUnit}`, digits, log: false },
-    lines: seeds.map((seed, index) => ({ name: `seed ${seed}`, series: index, markers: true, points: variants.flatMap((variant) =>
-      variant.seeds.filter((item) => item.seed === seed).slice(0, 1).map(({ result }) => ({ x: variant.name, y: scale * result[field] }))) })),
+    lines: runs.map((run, index) => ({ name: run, series: index, markers: true, points: variants.flatMap((variant) =>
+      variant.seeds.filter((item) => nameRun(item) === run).map(({ result }) => ({ x: variant.name, y: scale * result[field] }))) })),
   });
 }

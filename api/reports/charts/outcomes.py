@@ -10,9 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from api.reports.charts import drawing
+from api.reports.contrasts import RunId
 from api.reports.formatting import get_interval
 from api.reports.schemas import Comparison, Contrast, Difference, VariantReport
 from models.metrics import choose_interval_digits, format_signed
+from models.run_key import NO_PART
 from models.statistics import CONFIDENCE
 
 MAX_ROWS = 30
@@ -104,7 +106,7 @@ def _name_intervals(differences: Sequence[Difference], level: float) -> str:
 
 
 def draw_seeds(comparison: Comparison) -> Figure:
-    """Test accuracy of each seed; lines join each variant's to the baseline's of the same seed."""
+    """Test accuracy of each model; lines join each variant's to the baseline's of the same seed and part."""
     variants = find_finished(comparison)[:MAX_ROWS]
     baseline = next((variant for variant in variants if variant.is_baseline), None)
     before = _get_accuracies(baseline) if baseline else {}
@@ -119,7 +121,7 @@ def draw_seeds(comparison: Comparison) -> Figure:
     axes.margins(x=0.05)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set_xlabel("test accuracy, %")
-    entries = [(Line2D([], [], marker="o", linestyle="", color="black"), "a seed")]
+    entries = [(Line2D([], [], marker="o", linestyle="", color="black"), "a model")]
     if len(variants) > 1 and before:
         hollow = Line2D([], [], marker="o", linestyle="", color="black", markerfacecolor="white")
         entries.append((hollow, "baseline"))
@@ -132,14 +134,14 @@ def draw_seeds(comparison: Comparison) -> Figure:
     return figure
 
 
-def _draw_seed_row(axes: Axes, row: int, variant: VariantReport, before: Mapping[int, float]) -> None:
-    """The variant's seeds, and above them the baseline's seeds that they are paired with."""
+def _draw_seed_row(axes: Axes, row: int, variant: VariantReport, before: Mapping[RunId, float]) -> None:
+    """The variant's models, and above them the baseline's models that they are paired with."""
     upper, lower = row - 0.14, row + 0.2
     after = _get_accuracies(variant)
-    old = _stack_ties({seed: before[seed] for seed in after if seed in before}, upper, -_STACK_HEIGHT)
+    old = _stack_ties({run: before[run] for run in after if run in before}, upper, -_STACK_HEIGHT)
     new = _stack_ties(after, lower, _STACK_HEIGHT)
     for better, colour, dash in ((True, _BETTER, "-"), (False, _WORSE, (0, (2, 1.5)))):
-        lines = [[old[seed], new[seed]] for seed in sorted(old) if (after[seed] > before[seed]) == better]
+        lines = [[old[run], new[run]] for run in sorted(old) if (after[run] > before[run]) == better]
         # One collection: drawing a hundred lines one by one would take longer than the rest of the chart.
         axes.add_collection(LineCollection(lines, linewidths=1, colors=colour, linestyles=[dash]))
     axes.plot(
@@ -151,23 +153,26 @@ def _draw_seed_row(axes: Axes, row: int, variant: VariantReport, before: Mapping
     axes.plot([mean], [lower], marker="|", markersize=11, markeredgewidth=2, color="black", linestyle="")
 
 
-def _stack_ties(values: Mapping[int, float], y: float, height: float) -> dict[int, tuple[float, float]]:
-    """Where each seed's dot lies: equal values one beside the other, from `y` on over `height`."""
-    seeds_by_value: dict[float, list[int]] = {}
-    for seed, value in values.items():
-        seeds_by_value.setdefault(value, []).append(seed)
-    most = max(map(len, seeds_by_value.values()), default=1)
+def _stack_ties(values: Mapping[RunId, float], y: float, height: float) -> dict[RunId, tuple[float, float]]:
+    """Where each model's dot lies: equal values one beside the other, from `y` on over `height`."""
+    runs_by_value: dict[float, list[RunId]] = {}
+    for run, value in values.items():
+        runs_by_value.setdefault(value, []).append(run)
+    most = max(map(len, runs_by_value.values()), default=1)
     step = height / max(3, most)
     return {
-        seed: (value, y + step * index)
-        for value, seeds in seeds_by_value.items()
-        for index, seed in enumerate(seeds)
+        run: (value, y + step * index)
+        for value, runs in runs_by_value.items()
+        for index, run in enumerate(runs)
     }
 
 
-def _get_accuracies(variant: VariantReport) -> dict[int, float]:
-    accuracies = {seed.seed: seed.result.test_accuracy for seed in variant.seeds}
-    return {seed: 100 * accuracy for seed, accuracy in accuracies.items() if accuracy is not None}
+def _get_accuracies(variant: VariantReport) -> dict[RunId, float]:
+    accuracies = {
+        (item.seed, NO_PART if item.part is None else item.part): item.result.test_accuracy
+        for item in variant.seeds
+    }
+    return {run: 100 * accuracy for run, accuracy in accuracies.items() if accuracy is not None}
 
 
 def draw_cost(comparison: Comparison) -> Figure:

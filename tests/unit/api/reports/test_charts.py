@@ -308,12 +308,23 @@ def test_the_onset_of_overfitting_is_marked_on_curves_and_on_the_gap() -> None:
     assert [(onset, pytest.approx(there))] in lines(CHARTS["gap"].draw(comparison))
 
 
-def test_a_seeds_line_leads_from_the_baselines_accuracy_to_the_variants() -> None:
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_models_line_leads_from_the_baselines_accuracy_to_the_variants(*, in_parts: bool) -> None:
     comparison = comparisons.full(seeds=3)
     base, variant, _ = (
         {run.seed: 100 * run.result.test_accuracy for run in compared.seeds}
         for compared in comparison.variants
     )
+    if in_parts:
+        variants = [
+            compared.model_copy(
+                update={
+                    "seeds": [run.model_copy(update={"seed": 0, "part": run.seed}) for run in compared.seeds]
+                }
+            )
+            for compared in comparison.variants
+        ]
+        comparison = comparison.model_copy(update={"variants": variants})
     [axes] = CHARTS["accuracy-by-seed"].draw(comparison).axes
     joined = [line for collection in axes.collections for line in collection.get_segments()]
     drawn = [[float(x) for x, _ in line] for line in joined]
