@@ -676,7 +676,8 @@ def test_two_models_predict_a_drawn_digit(
     expect(page.locator("#pad-hint")).to_be_hidden()
     expect(page.locator("#left option:checked")).to_contain_text("a sweep")
     for side in page.locator("[data-side]").all():
-        shares = [float(text.removesuffix(" %")) for text in side.locator(".bars .value").all_inner_texts()]
+        texts = side.locator(".bars .value").all_inner_texts()
+        shares = [float(text.removeprefix(">").removesuffix(" %")) for text in texts]
         assert (len(shares), shares.index(max(shares))) == (10, 1)
         assert sum(shares) == pytest.approx(100, abs=0.6)
         expect(side.locator(".confidence")).to_contain_text("confidence of")
@@ -707,6 +708,45 @@ def test_two_models_predict_a_drawn_digit(
     twice.save(tmp_path / "twice.png")
     page.locator("#upload").set_input_files(tmp_path / "twice.png")
     expect(page.locator(".warnings").first).to_contain_text("Several figures are drawn")
+
+
+def test_two_confidences_differ_by_what_is_said(page: Page, client: Regbench, finished: str) -> None:
+    jobs = [job.id for job in client.jobs_of(finished)[:2]]
+    confidences = [0.96662, 0.96239]
+
+    def predict(route: Route) -> None:
+        items = [
+            {
+                "job_id": job,
+                "predictions": [
+                    {
+                        "label": 1,
+                        "confidence": confidence,
+                        "probabilities": [1 - confidence, confidence],
+                        "warnings": [],
+                    }
+                ],
+            }
+            for job, confidence in zip(jobs, confidences, strict=True)
+        ]
+        route.fulfill(json={"items": items, "images": [[[0] * 28] * 28]})
+
+    page.route("**/v1/predict?*", predict)
+    page.goto(f"/try?left={jobs[0]}&right={jobs[1]}")
+    page.locator("#pad").press("1")
+    agreement = page.locator("#agreement")
+    expect(agreement).to_have_text("Both predict 1; Model A is more confident by 0.5 points.")
+    expect(page.locator(".confidence")).to_have_text(
+        ["with a confidence of 96.7 %", "with a confidence of 96.2 %"]
+    )
+    expect(page.locator(".predicted .value")).to_have_text(["96.7 %", "96.2 %"])
+    confidences[:] = 0.8, 0.9995
+    page.locator("#pad").press("2")
+    expect(agreement).to_have_text("Both predict 1; Model B is more confident.")
+    expect(page.locator(".predicted .value")).to_have_text(["80.0 %", ">99.9 %"])
+    confidences[:] = 0.8, 0.80001
+    page.locator("#pad").press("3")
+    expect(agreement).to_have_text("Both predict 1 with almost equal confidence.")
 
 
 def test_only_a_model_with_dropout_keeps_it_active(page: Page, client: Regbench, finished: str) -> None:

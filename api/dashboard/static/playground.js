@@ -197,7 +197,7 @@ function clearPredictions() {
   element("preprocessed").hidden = element("agreement").hidden = true;
 }
 
-const percent = (fraction) => (fraction > 0.9999 ? "over 99.99 %" : `${(100 * fraction).toFixed(fraction > 0.99 ? 2 : 1)} %`);
+const percent = (fraction, over = "over ") => (fraction > 0.999 ? `${over}99.9 %` : `${(100 * fraction).toFixed(1)} %`);
 
 function show(side, { label, confidence, probabilities, warnings, names, dropout }) {
   side.querySelector(".digit").textContent = names[label];
@@ -225,7 +225,7 @@ function showWarnings(side, warnings) {
 function setBar(bar, fraction, isPredicted) {
   bar.classList.toggle("predicted", isPredicted);
   bar.querySelector(".fill").style.width = `${100 * (fraction ?? 0)}%`;
-  bar.querySelector(".value").textContent = fraction === null ? "\u00a0" : `${(100 * fraction).toFixed(1)} %`;
+  bar.querySelector(".value").textContent = fraction === null ? "\u00a0" : percent(fraction, ">");
 }
 
 function compare([one, other]) {
@@ -235,10 +235,12 @@ function compare([one, other]) {
   if (firstName !== secondName)
     element("agreement").textContent = `They disagree: ${first} predicts ${firstName}, ${second} predicts ${secondName}.`;
   else {
-    const points = 100 * Math.abs(one.confidence - other.confidence);
     const moreConfident = one.confidence > other.confidence ? first : second;
-    element("agreement").textContent = points < 0.05 ? `Both predict ${firstName} with equal confidence.`
-      : `Both predict ${firstName}; ${moreConfident} is more confident by ${points.toFixed(1)} points.`;
+    const [shown, otherShown] = [one, other].map(({ confidence }) => percent(confidence));
+    // Of the numbers as shown; over 99.9 there is none.
+    const points = Math.abs(parseFloat(shown) - parseFloat(otherShown));
+    element("agreement").textContent = shown === otherShown ? `Both predict ${firstName} with ${one.confidence === other.confidence ? "" : "almost "}equal confidence.`
+      : `Both predict ${firstName}; ${moreConfident} is more confident${Number.isNaN(points) ? "" : ` by ${points.toFixed(1)} points`}.`;
   }
 }
 
