@@ -13,6 +13,7 @@ from api.reports.schemas import Comparison
 
 _FIRST_FIGURE = "differences"
 """It is inline in each page: in a first view nothing should move when an image arrives."""
+_PIXELS_PER_INCH = 100
 
 
 def render(
@@ -29,9 +30,12 @@ def render(
     def render_figure(chart: charts.Chart) -> Markup:
         if link_figure is None or chart.name == _FIRST_FIGURE:
             return Markup(chart.render_svg(comparison))  # noqa: S704 (Matplotlib escapes the texts that it draws)
-        # The size only reserves room; the style gives an image the shape that it has.
-        return Markup('<img class="chart" src="{}" alt="{}" width="460" height="345" loading="lazy">').format(
-            link_figure(chart.name), chart.title
+        # The size reserves the room that the image will have, so that nothing moves when it arrives.
+        return Markup('<img class="chart" src="{}" alt="{}" width="{}" height="{}" loading="lazy">').format(
+            link_figure(chart.name),
+            chart.title,
+            round(_PIXELS_PER_INCH * charts.drawing.WIDTH),
+            round(_PIXELS_PER_INCH * chart.measure_height(comparison)),
         )
 
     page = _get_template().render(

@@ -57,6 +57,10 @@ class Chart:
         expected = (self.find_expected or self.find)(comparison)
         return len(expected) - min(len(self.find(comparison)), self.limit)
 
+    def measure_height(self, comparison: Comparison) -> float:
+        """Its height in inches at the usual width, known before it is drawn."""
+        return drawing.measure_height(lambda: self.draw(comparison))
+
     def render_svg(self, comparison: Comparison, width: float = drawing.WIDTH) -> str:
         """One `<svg>` element; the same comparison gives the same bytes."""
         return drawing.to_svg(lambda: self.draw(comparison), name=self.name, title=self.title, width=width)

@@ -40,6 +40,7 @@ WIDTH = 4.6
 """Inches. Narrow, so that the text is still read where a page of 360 pixels shrinks it."""
 _WIDTH: ContextVar[float] = ContextVar("width", default=WIDTH)
 """Of the figure that is being drawn."""
+_ONLY_MEASURES: ContextVar[bool] = ContextVar("only_measures", default=False)
 _PNG_DPI = 200
 _RIGHT = 0.16
 _BELOW = 0.48
@@ -129,6 +130,24 @@ def to_png(draw: Callable[[], Figure], *, width: float = WIDTH) -> bytes:
         return image.getvalue()
 
 
+class _Measured(Exception):
+    """Ends a drawing whose height is known: no error."""
+
+    def __init__(self, height: float) -> None:
+        self.height = height
+
+
+def measure_height(draw: Callable[[], Figure]) -> float:
+    """The height in inches of what `draw` would draw in the usual width, which it need not draw for that."""
+    token = _ONLY_MEASURES.set(True)
+    try:
+        return float(draw().get_size_inches()[1])
+    except _Measured as measured:
+        return measured.height
+    finally:
+        _ONLY_MEASURES.reset(token)
+
+
 @contextmanager
 def _apply_style(salt: str, width: float) -> Iterator[None]:
     with _LOCK, rc_context(_STYLE | {"svg.hashsalt": f"regbench {salt}"}), warnings.catch_warnings():
@@ -150,7 +169,7 @@ def create_figure(
     """
     below = _BELOW + _KEY_ROW * keys
     total = _WIDTH.get()
-    figure = Figure(figsize=(total, above + height + below))
+    figure = _start_figure(above + height + below)
     return figure, _place_panel(figure, left, below, total - left - right, height)
 
 
@@ -177,7 +196,7 @@ def create_panels(
     below = (_BELOW if labels[0] else 0.05) + _KEY_ROW * keys
     total = rows * (heading + height) + (rows - 1) * ticks + below
     width = (_WIDTH.get() - left - _RIGHT - across * (columns - 1)) / columns
-    figure = Figure(figsize=(_WIDTH.get(), total))
+    figure = _start_figure(total)
     axes_list: list[Axes] = []
     for index, text in enumerate(headings):
         row, column = divmod(index, columns)
@@ -194,6 +213,12 @@ def create_panels(
     _draw_label(figure, (left + _WIDTH.get()) / 2, _KEY_ROW * keys + 0.1, labels[0], rotation=0)
     _draw_label(figure, 0.1, (total + below) / 2, labels[1], rotation=90)
     return figure, axes_list
+
+
+def _start_figure(height: float) -> Figure:
+    if _ONLY_MEASURES.get():
+        raise _Measured(height)
+    return Figure(figsize=(_WIDTH.get(), height))
 
 
 def _place_panel(

@@ -55,6 +55,8 @@ def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
     root = ET.fromstring(svg)  # noqa: S314 (our own)
     assert (root.tag, root.get("role"), root.get("aria-label")) == (f"{SVG}svg", "img", CHARTS[name].title)
     assert root.findtext(f"{SVG}title") == CHARTS[name].title
+    _, _, *size = map(float, root.attrib["viewBox"].split())
+    assert size == pytest.approx([72 * drawing.WIDTH, 72 * CHARTS[name].measure_height(comparison)])
     names = [
         remove_point(variant.name, variant.point)
         for variant in comparison.variants
@@ -62,6 +64,17 @@ def test_a_chart_has_a_name_and_accessible_text(name: str) -> None:
     ]
     assert all(any(variant in text for text in texts(svg)) for variant in names)
     assert "nan" not in re.sub(r'"data:[^"]*"', "", svg).lower()
+
+
+def test_a_linked_chart_has_the_room_that_it_will_take() -> None:
+    comparison = comparisons.full()
+    page = html.render(comparison, link_figure="/{}.svg".format)
+    sizes = re.findall(r'<img class="chart" src="/(.+?)\.svg" [^>]* width="460" height="(\d+)"', page)
+    assert {name: int(height) for name, height in sizes} == {
+        chart.name: pytest.approx(100 * chart.measure_height(comparison), abs=1)
+        for chart in get_available(comparison)
+        if chart.name != "differences"
+    }
 
 
 def test_trials_are_drawn_by_each_tuned_field_and_budgets_as_lines() -> None:
