@@ -43,6 +43,7 @@ from models.store.frozen_reports import find_reports
 from models.store.job_search import Cursor
 from models.store.remaining_time import get_pace
 from models.store.report_data import load_dataset_uses
+from models.techniques import CATALOGUE
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -173,6 +174,7 @@ def show_experiment(
             asdict(metric) | {"contrast": metric.contrast, "contrast_unit": metric.contrast_unit}
             for metric in REPORTED
         ],
+        technique_titles={name: technique.about.short_title for name, technique in CATALOGUE.items()},
         variants=names,
         first_new_seed=max(seeds) + 1,
         next_seeds=f"{max(seeds) + 1}-{max(seeds) + _SUGGESTED_SEEDS}",

@@ -549,6 +549,8 @@ def test_variants_are_compared_along_an_axis(page: Page, client: Regbench, tmp_p
     page.get_by_role("tab", name="Parameter").click(timeout=TIMEOUT_MS)
     expect(page.locator("#gain .plot-legend span")).to_have_text(["dropout"], timeout=30_000)
     expect(page.locator("#along-axis .plot-legend span")).to_have_text(["none", "dropout"])
+    # The baseline has the same colour as on the other charts.
+    expect(page.locator("#along-axis .plot-legend li").first.locator(".series-baseline")).to_have_count(1)
     expect(page.locator(".forest .contrast td:nth-child(2)")).to_have_text(["8", "32-32"])
     expect(page.get_by_role("button", name="dropout, hidden units 32-32: verdict")).to_be_visible()
     page.get_by_role("tab", name="Report and data").click()
@@ -584,7 +586,14 @@ def test_a_tuned_experiments_page_shows_what_was_tried_and_chosen(page: Page, cl
     document = {
         "name": "tuned",
         "base": job_spec(training={"epochs": 1}, model={"hidden_units": [8]}).model_dump(mode="json"),
-        "variants": [{"name": "none"}, {"name": "dropout", "changes": {"regularization": {"dropout": {}}}}],
+        "variants": [
+            {"name": "none"},
+            {
+                "name": "dropout",
+                "changes": {"regularization": {"dropout": {}}},
+                "tune": {"parameters": {"/regularization/dropout/rate": {"low": 0.1, "high": 0.3}}},
+            },
+        ],
         "seeds": [5, 6],
         "tune": {
             "parameters": {"/training/optimizer/learning_rate": rate},
@@ -597,6 +606,8 @@ def test_a_tuned_experiments_page_shows_what_was_tried_and_chosen(page: Page, cl
     rows = page.locator("#tuning tbody tr")
     expect(rows.locator("td:last-child")).to_have_text(["2 of 2", "2 of 2"], timeout=TIMEOUT_MS)
     expect(rows.first.locator("td").first).to_contain_text("learning rate 0.00", timeout=TIMEOUT_MS)
+    # By the technique's title, as the server names it.
+    expect(rows.last.locator("td").first).to_contain_text(", Dropout rate 0.", timeout=TIMEOUT_MS)
     expect(page.locator("#tuning img.report-chart")).to_have_count(2, timeout=TIMEOUT_MS)
     expect(page.locator(".trial-line")).to_have_count(2 * 2)
     page.locator(".trial-line.chosen").first.focus()

@@ -32,7 +32,7 @@ export function buildAlongAxes(report, metric) {
         const difference = chooseInterval(contrast.differences?.[metric.name]);
         return difference && { ...difference, filled: difference.call !== null };
       });
-      const names = [...new Set(report.variants.map(({ name }) => name))];
+      const names = [...new Set(report.variants.filter(({ is_baseline: isBaseline }) => !isBaseline).map(({ name }) => name))];
       showAlongAxis(means, ofMeans, names, { axis, title: `${metric.title}, ${metric.valueUnit}`, digits: metric.digits });
       showAlongAxis(differences, ofDifferences, names, { axis, title: `Difference from ${report.baseline}, ${metric.unit}`, digits: metric.digits, zero: true });
     },

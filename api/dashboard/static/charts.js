@@ -2,6 +2,7 @@
 
 import { formatCount } from "./elements.js";
 import { drawPlot } from "./plot.js";
+import { formatAxisValue } from "./points.js";
 
 const TITLES = {
   validation_loss: "Validation loss, nats", train_loss: "Training loss, nats",
@@ -42,7 +43,7 @@ export function showCurves(container, items, metric, { baseline = null, seeds = 
 // mean, low, high and whether the marker is filled; `names` fixes the colours, others are baselines; `zero` draws the line of no difference.
 export function showAlongAxis(container, lines, names, { axis, title, digits, zero = false }) {
   const type = axis.scale === "categories" ? "category" : axis.scale;
-  const ticks = axis.numbers?.map((number, index) => [number, String(axis.values[index] ?? number)]);
+  const ticks = axis.numbers?.map((number, index) => [number, formatAxisValue(axis.field, axis.values[index] ?? number)]);
   drawPlot(container, {
     key: title, label: `${title} along ${axis.title}`, zero, x: { title: axis.title, type, ticks: type === "category" ? undefined : ticks },
     y: { title, digits, log: !zero },

@@ -5,10 +5,14 @@ import { formatNumber } from "./elements.js";
 // What the values of these fields count, said after them.
 const UNITS = { "/dataset/train_samples": "training examples", "/training/epochs": "epochs" };
 
+// Of the techniques, as the experiment's page has them.
+const TITLES = JSON.parse(document.getElementById("report-view")?.dataset.techniques ?? "{}");
+
 export function nameAxis(field) {
   if (UNITS[field]) return UNITS[field];
-  const names = field.replace(/\/name$/, "").split("/");
-  return names.slice(names.includes("regularization") ? -2 : -1).join(" ").replaceAll("_", " ");
+  const path = field.replace(/\/name$/, "").split("/");
+  const name = path.pop();
+  return `${path.includes("regularization") && TITLES[path.at(-1)] ? `${TITLES[path.at(-1)]} ` : ""}${name}`.replaceAll("_", " ");
 }
 
 // Layers are written as 512-512, null as what it stands for.

@@ -42,5 +42,11 @@ export function buildTabs(list, initial) {
   });
   addEventListener("hashchange", () => { if (findRequested()) { show(findRequested()); document.getElementById(location.hash.slice(1)).scrollIntoView(); } });
   show(findRequested() ?? initial);
-  return { show, setAvailable: (id, available) => { document.getElementById(`${id}-link`).hidden = !available; } };
+  const setAvailable = (id, available) => {
+    const tab = document.getElementById(`${id}-link`);
+    tab.hidden = !available;
+    // An address may name a section that this page does not have.
+    if (!available && tab.getAttribute("aria-selected") === "true") show(initial);
+  };
+  return { show, setAvailable };
 }
