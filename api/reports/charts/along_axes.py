@@ -78,6 +78,8 @@ def draw_gains(comparison: Comparison) -> Figure:
     (axis,) = comparison.axes
     metrics = list(dict.fromkeys(gain.metric for gain in comparison.gains))
     names = [gain.variant for gain in find_gains(comparison)][: drawing.MAX_LINES]
+    # The baseline has no gain, but keeps the first colour.
+    series = [(index + 1) % drawing.MAX_LINES for index in range(len(names))]
     headings = [f"gain in {METRICS[name].title.lower()}, {METRICS[name].contrast_unit}" for name in metrics]
     figure, panels = drawing.create_panels(
         headings,
@@ -91,9 +93,9 @@ def draw_gains(comparison: Comparison) -> Figure:
         axes.axhline(0, color="#444444", linewidth=0.9)
         for gain in comparison.gains:
             if gain.metric == metric and gain.variant in names:
-                _draw_gain(axes, axis, gain, names.index(gain.variant))
+                _draw_gain(axes, axis, gain, series[names.index(gain.variant)])
         set_axis(axes, axis)
-    entries = list(zip(map(build_handle, range(len(names))), names, strict=True))
+    entries = list(zip(map(build_handle, series), names, strict=True))
     filled = Line2D([], [], color=drawing.GREY, marker="o", linestyle="")
     drawing.draw_legend(figure, [*entries, (filled, "filled: called a gain or a loss")])
     return figure

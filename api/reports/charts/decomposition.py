@@ -73,7 +73,7 @@ def _draw_bars(comparison: Comparison) -> Figure:
     axes.grid(axis="x")
     axes.set_xlabel("test loss, nats")
     entries = [
-        (Patch(color=drawing.COLOURS[0]), "bias"),
+        (Patch(color=drawing.BLUE), "bias"),
         (Patch(color=drawing.COLOURS[5], hatch="//"), "variance"),
     ]
     drawing.draw_legend(figure, entries)
@@ -86,7 +86,7 @@ def _draw_bar(axes: Axes, row: int, item: BiasVarianceItem) -> None:
     if loss is None:
         return
     start = loss.bias.value
-    axes.barh(row, start, 0.36, color=drawing.COLOURS[0])
+    axes.barh(row, start, 0.36, color=drawing.BLUE)
     axes.barh(row, loss.variance.value, 0.36, start, color=drawing.COLOURS[5], hatch="//", edgecolor="white")
     for shift, one, left in ((-0.06, loss.bias, 0.0), (0.06, loss.variance, start)):
         if one.low is not None and one.high is not None:

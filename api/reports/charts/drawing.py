@@ -20,8 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 
-# Okabe and Ito's colours, which most kinds of colour blindness tell apart; dashes and markers do without any.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A7A7A")
+# Those of the dashboard's charts.css: the baseline's, which is usually listed first, then Okabe and Ito's,
+# which most kinds of colour blindness tell apart, with darker ones for those that are faint on white. Dashes
+# and markers do without any.
+COLOURS = ("#1C2024", "#0072B2", "#D55E00", "#009E73", "#A8487D", "#9A6A00", "#6A51A3", "#6B6B6B")
+BLUE, ORANGE = COLOURS[1:3]
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 2)),

@@ -13,7 +13,7 @@ from api.reports.schemas import Comparison, CurvePoint, VariantReport
 MAX_PANELS = 24
 _MAX_LARGE_PANELS = 8
 _MIN_EPOCHS_TO_SMOOTH = 10
-_TRAINING, _VALIDATION = ((drawing.COLOURS[index], drawing.DASHES[index]) for index in (0, 1))
+_TRAINING, _VALIDATION = (drawing.BLUE, drawing.DASHES[0]), (drawing.ORANGE, drawing.DASHES[1])
 
 
 def find_with_curves(comparison: Comparison) -> list[VariantReport]:
@@ -75,8 +75,8 @@ def _draw_gap_panels(variants: Sequence[VariantReport]) -> Figure:
     for axes, variant in zip(panels, variants, strict=True):
         if baseline is not None and baseline is not variant:
             axes.plot(*_get_gaps(baseline), color=drawing.GREY, linestyle=(0, (2, 2)), linewidth=1)
-        axes.plot(*_get_gaps(variant), color=drawing.COLOURS[0])
-        _draw_onset(axes, variant, drawing.COLOURS[0])
+        axes.plot(*_get_gaps(variant), color=drawing.BLUE)
+        _draw_onset(axes, variant, drawing.BLUE)
         _draw_zero_line(axes)
         drawing.set_epoch_axis(axes, _get_last_epoch(variants))
     return figure

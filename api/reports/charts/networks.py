@@ -60,7 +60,7 @@ def draw_weights(comparison: Comparison) -> Figure:
         left=0.75,
     )
     for panel, (_, diagnostics) in zip(axes, diagnosed, strict=True):
-        panel.stairs(diagnostics.weight_counts, diagnostics.weight_edges, fill=True, color=drawing.COLOURS[0])
+        panel.stairs(diagnostics.weight_counts, diagnostics.weight_edges, fill=True, color=drawing.BLUE)
         panel.set_xlim(-reach, reach)
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
@@ -127,7 +127,7 @@ def draw_calibration(comparison: Comparison) -> Figure:
                 compute_proportion_standard_error(point.accuracy, point.n) if point.n else 0.0
                 for point in diagnostics.calibration
             ],
-            color=drawing.COLOURS[0],
+            color=drawing.BLUE,
             marker="o",
             markersize=3.5,
             elinewidth=0.8,
@@ -135,7 +135,7 @@ def draw_calibration(comparison: Comparison) -> Figure:
         panel.set_xlim(low - 0.02, 1.02)
         panel.set_ylim(low - 0.02, 1.02)
     entries = [
-        (Line2D([], [], color=drawing.COLOURS[0], marker="o", markersize=3.5), "this model"),
+        (Line2D([], [], color=drawing.BLUE, marker="o", markersize=3.5), "this model"),
         (Line2D([], [], color=drawing.GREY, linestyle=(0, (4, 2)), linewidth=1), "as sure as it is right"),
     ]
     drawing.draw_legend(figure, entries, columns=2)

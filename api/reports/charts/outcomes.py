@@ -18,7 +18,7 @@ from models.run_key import NO_PART
 from models.statistics import CONFIDENCE
 
 MAX_ROWS = 30
-_BETTER, _WORSE = drawing.COLOURS[0], drawing.COLOURS[1]
+_BETTER, _WORSE = drawing.BLUE, drawing.ORANGE
 _ROW_HEIGHT = 0.46
 _STACK_HEIGHT = 0.2
 """Of a row: over how much dots of equal values are stacked."""

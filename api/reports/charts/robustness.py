@@ -35,7 +35,7 @@ def draw_robustness(comparison: Comparison) -> Figure:
         for row, difference in enumerate(rows):
             if difference is None:
                 continue
-            colour = drawing.COLOURS[0] if row == 0 else "black"
+            colour = drawing.BLUE if row == 0 else "black"
             if difference.low is not None and difference.high is not None:
                 axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=1.2)
             axes.plot([difference.mean], [row], marker="o", color=colour, markersize=4, linestyle="")

@@ -7,11 +7,13 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from api.dashboard import static_files
 from api.reports import html
 from api.reports.charts import CHARTS, drawing, get_available, networks, outcomes, robustness
 from api.reports.charts.learning import MAX_PANELS, smooth
@@ -239,6 +241,30 @@ def test_lines_are_distinguishable_without_colour() -> None:
     figure = CHARTS["gap"].draw(comparisons.full([f"variant {number}" for number in range(8)]))
     lines = [line for line in figure.axes[0].lines if line.get_markevery() is not None]
     assert len({line.get_marker() for line in lines}) == len(lines) == 8
+
+
+def test_lines_have_the_colours_of_the_pages_lines_which_are_not_faint() -> None:
+    styles = (Path(static_files.__file__).parent / "static" / "charts.css").read_text()
+    colours = dict(re.findall(r"\.series-(\w+) { color: (light-dark\(.*?\));", styles))
+    light, dark = zip(
+        *(re.findall("#[0-9a-f]{6}", colours[name]) for name in ["baseline", *"0123456"]), strict=True
+    )
+    assert light == tuple(map(str.lower, drawing.COLOURS))
+    for background, lines_on_it in (("#ffffff", light), ("#1a1e23", dark)):
+        assert min(_compute_contrast(background, colour) for colour in lines_on_it) > 3, background
+    # The baseline has no gain.
+    gains = CHARTS["gain"].draw(comparisons.along_axes()).axes[0]
+    assert {line.get_color() for line in gains.lines} & {*drawing.COLOURS} == {*drawing.COLOURS[1:3]}
+
+
+def _compute_contrast(*colours: str) -> float:
+    """The contrast of two colours by WCAG 2.2, from 1 to 21."""
+    levels = []
+    for colour in colours:
+        channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+        levels.append(0.05 + np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return float(max(levels) / min(levels))
 
 
 def test_a_sparse_layer_is_drawn_as_sparse() -> None:
