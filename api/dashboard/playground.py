@@ -11,6 +11,7 @@ from api.dashboard.rendering import PageRoute, RenderPageDep
 from api.http.dependencies import DatabaseDep
 from models.dataset_cards import UNRESOLVED
 from models.dataset_spec import DatasetSpec
+from models.formatting import list_techniques
 from models.identifiers import ID_PATTERN
 from models.run_key import Purpose
 from models.states import JobState
@@ -68,7 +69,7 @@ def show_playground(
         # A job that only chose settings has nothing to say of test images.
         if job.job_id is None or job.purpose == Purpose.TUNE:
             continue
-        techniques, accuracy = list(job.spec["regularization"]), format_percent(job.test_accuracy)
+        techniques, accuracy = list_techniques(job.spec["regularization"]), format_percent(job.test_accuracy)
         experiment = job.experiment_id or ""
         chosen = job.variant is not None and choices.get(experiment) == job.variant
         title = ", ".join(filter(None, [format_full_title(job), names.get(experiment)]))
@@ -77,7 +78,7 @@ def show_playground(
             job_id=job.id,
             label=f"{title}: {accuracy}{', chosen by validation' if chosen else ''}",
             group=names.get(experiment, _NO_EXPERIMENT),
-            techniques=", ".join(name.replace("_", " ") for name in techniques) or "no regularization",
+            techniques=" + ".join(techniques) or "no regularization",
             accuracy=accuracy,
             regularized=bool(techniques),
             chosen=chosen,

@@ -67,10 +67,10 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
     dropout.get_by_text("What it is").click()
     expect(dropout.locator(".explanation")).to_contain_text("Pitfall")
     dropout.get_by_role("textbox", name="Rate", exact=True).fill("0.2")
-    expect(dropout.locator(".variant-name")).to_have_value("dropout rate 0.2")
+    expect(dropout.locator(".variant-name")).to_have_value("Dropout rate 0.2")
     page.get_by_role("button", name="Add a variant").click()
     page.locator(".variant").nth(2).get_by_label("Add a technique").select_option("l2")
-    expect(page.locator(".variant").nth(2).locator(".variant-name")).to_have_value("l2")
+    expect(page.locator(".variant").nth(2).locator(".variant-name")).to_have_value("L2")
     expect(page.locator("#cost dd").first).to_have_text("6")
     page.get_by_role("button", name="Start the experiment").click()
     page.wait_for_url(re.compile(r"/experiments/exp_\w+$"))
@@ -81,10 +81,10 @@ def test_an_experiment_is_submitted_and_its_page_is_live(page: Page, url: str) -
     expect(page.locator(".forest .contrast")).to_have_count(2, timeout=TIMEOUT_MS)
     expect(page.locator("#progress")).to_contain_text("finished", timeout=TIMEOUT_MS)
     assert page.locator("h1[data-mark=here]").inner_text() == "through the form"
-    expect(page.locator(".forest .contrast th")).to_have_text(["dropout rate 0.2", "l2"])
+    expect(page.locator(".forest .contrast th")).to_have_text(["Dropout rate 0.2", "L2"])
     for term in ("gap", "nats", "pair", "interval"):
         expect(page.locator(f"a.term[href='/learn/glossary#{term}']")).to_have_count(1)
-    page.get_by_role("button", name="l2: verdict").click()
+    page.get_by_role("button", name="L2: verdict").click()
     expect(page.locator(".forest .verdict:visible")).to_contain_text(
         "From fewer than 6 pairs nothing is called"
     )
@@ -185,7 +185,7 @@ def test_a_sweeps_lines_can_be_focused(page: Page, finished: str) -> None:
     expect(lines).to_have_count(4, timeout=TIMEOUT_MS)
     page.get_by_role("tab", name="Curves").press("ArrowRight")
     assert page.url.endswith("?difference=test_loss#parameter-tab")
-    expect(page.locator("#along-parameter .plot-legend span")).to_have_text(["l2: factor", "none"])
+    expect(page.locator("#along-parameter .plot-legend span")).to_have_text(["L2 factor", "none"])
     expect(page.locator(".sweep")).to_contain_text("1e-4")
     expect(page.locator(".sweep")).to_contain_text("test loss, nats")
     lines.nth(1).focus()

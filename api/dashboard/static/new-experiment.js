@@ -13,7 +13,7 @@ const [form, base, rules, stoppingRule, variants] = ["new-experiment", "base", "
 const BLANK = {
   name: "dropout or not",
   base: { dataset: { name: "mnist_5k" } },
-  variants: [{ name: "none", changes: {} }, { name: "dropout", changes: { regularization: { dropout: {} } } }],
+  variants: [{ name: "none", changes: {} }, { name: "Dropout", changes: { regularization: { dropout: {} } } }],
   seeds: [0, 1, 2],
 };
 
@@ -73,7 +73,7 @@ function updateVariant(card) {
 function generateName(card) {
   const { regularization = {} } = readFields(card);
   const parts = Object.entries(regularization).map(([technique, parameters]) =>
-    [technique.replaceAll("_", " "), ...Object.entries(parameters).map(([name, value]) => `${name} ${value}`)].join(" "));
+    [card.querySelector(`[data-technique="${technique}"]`).dataset.title, ...Object.entries(parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`)].join(" "));
   return parts.join(" + ") || "none";
 }
 
@@ -209,7 +209,7 @@ function setSize(size) {
 function describeBase() {
   const get = (pointer) => getValue(findFields(pointer).find((field) => !field.closest("[hidden]")) ?? findFields(pointer)[0]);
   const [samples, layers] = [get("/dataset/train_samples"), get("/model/hidden_units")];
-  const techniques = [...base.querySelectorAll("[data-technique]")].filter((item) => item.querySelector(".switch").checked).map(({ dataset }) => dataset.technique.replaceAll("_", " "));
+  const techniques = [...base.querySelectorAll("[data-technique]")].filter((item) => item.querySelector(".switch").checked).map(({ dataset }) => dataset.title);
   element("base-summary").textContent = [
     samples === null ? get("/dataset/name") : `${samples} examples of ${get("/dataset/name")}`,
     `${get("/model/family")} ${layers.join("-") || "without hidden layers"}`,
@@ -314,8 +314,7 @@ element("add-sweep").addEventListener("click", () => {
   for (const text of element("sweep-values").value.split(/[\s,]+/).filter(Boolean)) {
     const changes = {};
     setAt(changes, pointer, text === "true" || text === "false" ? text === "true" : Number.isFinite(Number(text)) ? Number(text) : text);
-    const [technique, parameter] = pointer.split("/").slice(2);
-    addVariant({ name: `${technique.replaceAll("_", " ")} ${parameter} ${text}`, changes });
+    addVariant({ name: `${element("sweep-parameter").selectedOptions[0].text} ${text}`, changes });
   }
   update();
 });

@@ -2,6 +2,7 @@
 
 import { h, s } from "./elements.js";
 import { METRICS, formatLabel } from "./measures.js";
+import { nameAxis } from "./points.js";
 import { formatTick } from "./scales.js";
 
 const [WIDTH, HEIGHT, TOP, BOTTOM, SIDE] = [760, 300, 40, 34, 60];
@@ -49,7 +50,7 @@ export function findParameters(variants) {
       return variant.regularization[technique]?.[parameter] ?? null;
     })])
     .filter(([, values]) => new Set(values.filter((value) => value !== null)).size >= MIN_VALUES)
-    .map(([name, values]) => ({ title: name.replaceAll("_", " ").replace(".", ": "), values }));
+    .map(([name, values]) => ({ title: nameAxis(`/regularization/${name.replace(".", "/")}`), values }));
 }
 
 const buildOutcomeAxes = (variants) => METRICS.filter(({ compared, name }) => compared && variants.some(({ metrics }) => metrics[name]))

@@ -49,3 +49,4 @@ def test_the_playground_offers_what_validation_chooses(client: httpx.Client, dat
     marked = re.findall(r'<option value="(\w+)"[^>]*>[^<]*chosen by validation', page)
     assert set(marked) == chosen
     assert len(set(re.findall(r'<option value="(\w+)" selected', page)) & chosen) == 1
+    assert 'data-techniques="L2 0.001"' in page
