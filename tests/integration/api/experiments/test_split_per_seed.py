@@ -232,7 +232,7 @@ class TestChosenJobs:
             for seed in (0, 1)
         ]
         report = client.get("/v1/reports", params={"job": [job["id"] for job in jobs]}).json()
-        assert self.get_seeds(report) == [("none, split_seed=0", [0]), ("none, split_seed=1", [1])]
+        assert self.get_seeds(report) == [("none, split seed 0", [0]), ("none, split seed 1", [1])]
 
     def test_a_job_of_both_kinds_of_experiment_belongs_to_the_compared_one(
         self, client: httpx.Client, database: Database
