@@ -203,9 +203,12 @@ def test_a_researcher_has_figure_and_table_in_two_clicks_and_another_baseline_in
     page.goto(f"/experiments/{finished}")
     expect(page.locator("#answer")).to_contain_text("Differences are called from 6 pairs", timeout=TIMEOUT_MS)
     expect(page.locator("#next-step")).to_contain_text("Test again on 6 fresh seeds, about")
+    # As when an earlier request has failed: its message is bare text.
+    page.locator("#report-view").evaluate("view => view.append('No connection')")
     page.get_by_label("Compare with").select_option("L2 0.01")
     expect(page.locator("#differences-title")).to_contain_text("L2 0.01", timeout=TIMEOUT_MS)
     expect(page.locator("#next-step")).to_have_count(0)
+    expect(page.locator("#report-view")).not_to_contain_text("No connection")
     files = {"PDF": b"%PDF", "LaTeX": b"% a sweep"}
     for form, start in files.items():
         page.goto(page.url)

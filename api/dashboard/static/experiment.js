@@ -142,7 +142,8 @@ function replaceParts(view, parts) {
   const all = (selector) => [...view.querySelectorAll(selector)];
   const scrolled = new Map(all(".scroll").map((box) => [box.getAttribute("aria-labelledby"), box.scrollLeft]));
   const open = all("details[open]").length > 0;
-  for (const part of shown.slice(kept)) part.remove();
+  // Also bare text: the message of a request that has failed.
+  for (const node of [...view.childNodes]) if (!shown.slice(0, kept).includes(node)) node.remove();
   view.append(...added.slice(kept));
   for (const box of all(".scroll")) {
     const left = scrolled.get(box.getAttribute("aria-labelledby"));
