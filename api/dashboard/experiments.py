@@ -139,7 +139,8 @@ def show_experiment(
         row = store.get_experiment(session, experiment_id)
         serializer = experiment_serializers.get_serializer(request)
         (experiment,) = serializer.serialize(session, [row])
-        answer = serializer.find_answers(session, [row]).get(experiment_id)
+        # Its progress would be queried twice while it runs, and then the page is rendered again and again.
+        answers = serializer.find_answers(session, [row]) if experiment.progress.finished else {}
         runs = get_run_summaries(session, experiment_id)
         judged = load_dataset_uses(session, row.owner, find_datasets(row.document))
         frozen = find_reports(session, experiment_id)
@@ -155,7 +156,7 @@ def show_experiment(
     return render(
         "experiment.html.jinja",
         experiment=experiment,
-        answers=answer.metrics if answer else (),
+        answers=answers[experiment_id].metrics if answers else (),
         progress=format_progress(experiment.progress),
         state=describe_state(experiment.progress),
         closed=get_closed(experiment.spec),
